@@ -1,0 +1,96 @@
+"""Array modules, devices and memory layout.
+
+Shapes are logical ``(N, C, H, W)`` everywhere. In memory the CPU kernels prefer
+*channels-last*: the array is a transposed view of an ``(N, H, W, C)`` buffer, so that the
+channels of one pixel lie side by side and inner loops are long. NumPy keeps that order
+through element-wise functions; everything else allocates through the helpers below.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from nnmed.errors import DeviceError, ShapeError
+
+DEVICES = ("cpu", "gpu")
+
+
+def array_module(array):
+    """Return ``numpy`` or ``cupy``, whichever `array` belongs to."""
+    if isinstance(array, np.ndarray):
+        return np
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        return cupy
+    raise DeviceError(f"expected a NumPy or CuPy array, got {type(array).__name__}")
+
+
+def device_of(array) -> str:
+    """Return ``"cpu"`` for a NumPy array and ``"gpu"`` for a CuPy array."""
+    return "cpu" if array_module(array) is np else "gpu"
+
+
+def to_device(array, device: str):
+    """Return `array` on `device` (``"cpu"`` or ``"gpu"``), itself if it is there already.
+
+    Raises
+    ------
+    DeviceError
+        If the device is unknown, or is the GPU, for which no kernels exist yet.
+    """
+    if device not in DEVICES:
+        raise DeviceError(f"unknown device {device!r}: choose one of {', '.join(DEVICES)}")
+    if device == device_of(array):
+        return array
+    if device == "cpu":
+        return array.get()
+    raise DeviceError("device 'gpu' cannot be used yet: nnmed has no CUDA kernels; use 'cpu'")
+
+
+def is_channels_last(x) -> bool:
+    """Tell whether the 4-d array `x` is a transposed view of a dense ``(N, H, W, C)`` buffer."""
+    return x.ndim == 4 and x.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def nhwc(x):
+    """Return the ``(N, H, W, C)`` view of the logical ``(N, C, H, W)`` array `x`."""
+    return x.transpose(0, 2, 3, 1)
+
+
+def empty_channels_last(shape, dtype):
+    """Return an uninitialised logical ``(N, C, H, W)`` array on channels-last memory."""
+    n, c, h, w = _four(shape)
+    return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def zeros_channels_last(shape, dtype):
+    """Return a zeroed logical ``(N, C, H, W)`` array on channels-last memory."""
+    n, c, h, w = _four(shape)
+    return np.zeros((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def as_channels_last(x):
+    """Return `x` on channels-last memory: itself if it is, else a copy."""
+    if is_channels_last(x):
+        return x
+    result = empty_channels_last(x.shape, x.dtype)
+    np.copyto(result, x)
+    return result
+
+
+def empty_like(x, dtype=None):
+    """Return an uninitialised array of the shape and memory order of `x`."""
+    return np.empty_like(x, dtype=dtype, order="K", subok=False)
+
+
+def zeros_like(x, dtype=None):
+    """Return a zeroed array of the shape and memory order of `x`."""
+    return np.zeros_like(x, dtype=dtype, order="K", subok=False)
+
+
+def _four(shape):
+    if len(shape) != 4:
+        raise ShapeError(f"channels-last memory is for (N, C, H, W) arrays, got shape {shape}")
+    return shape

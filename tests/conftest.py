@@ -1,0 +1,59 @@
+"""Fixtures shared by all tests: the oracles, the real images, a fresh seed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+
+REAL_IMAGES = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def oracle(name: str):
+    """Import an oracle; skip where it is absent, fail where CI says that it must be there."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        if os.environ.get("NNMED_REQUIRE_ORACLES") == "1":
+            pytest.fail(f"the oracle {name} is required here and cannot be imported")
+        pytest.skip(f"oracle {name} is not installed")
+
+
+@pytest.fixture(scope="session")
+def torch():
+    module = oracle("torch")
+    module.set_num_threads(1)
+    return module
+
+
+@pytest.fixture(scope="session")
+def sklearn():
+    return oracle("sklearn")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images that lies beside a development checkout."""
+    if not REAL_IMAGES.is_dir():
+        pytest.skip("the folder of real images is not here")
+    return REAL_IMAGES
+
+
+@pytest.fixture(autouse=True)
+def fresh_seed():
+    from nnmed.backend import random
+
+    random.seed(0)
+    yield
+    random.seed(0)
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped", [])
+    oracles = sum("oracle" in str(report.longrepr) for report in skipped)
+    if oracles:
+        terminalreporter.write_line(
+            f"{oracles} oracle tests were left out: PyTorch or scikit-learn is not installed"
+        )
