@@ -1,0 +1,1 @@
+"""Update steps of the optimizers, written into the parameters' own memory."""
