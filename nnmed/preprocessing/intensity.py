@@ -1,0 +1,114 @@
+"""Augmentation of pixel values. Mask and boxes stay as they are.
+
+Strengths are relative to the image's own spread, so the same settings serve images in
+[0, 1], in Hounsfield units and after standardisation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from nnmed.preprocessing.transform import Transform, check_range, require_rng, with_image
+
+
+@dataclasses.dataclass
+class BrightnessContrast(Transform):
+    """y = mean + contrast (x - mean) + brightness std, mean and std over the whole image.
+
+    Parameters
+    ----------
+    brightness : float
+        Drawn uniformly in [-brightness, brightness]; 1 is one standard deviation.
+    contrast : float
+        The factor is uniform in [1 - contrast, 1 + contrast].
+    """
+
+    brightness: float = 0.2
+    contrast: float = 0.2
+
+    def __post_init__(self):
+        check_range(self, "brightness", 0.0, self.brightness, 0.0)
+        check_range(self, "contrast", self.contrast, 1.0, 0.0)
+
+    def draw(self, sample, rng):
+        first, second = require_rng(rng, self).random(2).tolist()
+        return {
+            "brightness": self.brightness * (2 * first - 1),
+            "contrast": 1 + self.contrast * (2 * second - 1),
+        }
+
+    def apply(self, sample, brightness, contrast):
+        mean, std = _mean_std(sample.image)
+        image = sample.image * contrast
+        image += mean * (1 - contrast) + brightness * std
+        return with_image(sample, image)
+
+
+@dataclasses.dataclass
+class RandomGamma(Transform):
+    """y = low + (high - low) ((x - low) / (high - low)) ** gamma, between the image's extremes.
+
+    Parameters
+    ----------
+    gamma : (float, float)
+        The exponent is uniform in its logarithm between the two. Below 1 brightens.
+    """
+
+    gamma: tuple[float, float] = (0.8, 1.25)
+
+    def __post_init__(self):
+        self.gamma = tuple(float(limit) for limit in self.gamma)
+        check_range(self, "gamma", *self.gamma, 1e-3)
+
+    def draw(self, sample, rng):
+        low, high = (math.log(limit) for limit in self.gamma)
+        return {"gamma": math.exp(low + (high - low) * require_rng(rng, self).random())}
+
+    def apply(self, sample, gamma):
+        low, high = float(sample.image.min()), float(sample.image.max())
+        if low == high:
+            return sample
+        image = sample.image - low
+        image *= 1 / (high - low)
+        image **= gamma
+        image *= high - low
+        image += low
+        return with_image(sample, image)
+
+
+@dataclasses.dataclass
+class GaussianNoise(Transform):
+    """Add white Gaussian noise.
+
+    Parameters
+    ----------
+    std : float
+        The noise's standard deviation is uniform in [0, std]; 1 is that of the image.
+    """
+
+    std: float = 0.1
+
+    def __post_init__(self):
+        check_range(self, "std", 0.0, self.std, 0.0)
+
+    def draw(self, sample, rng):
+        rng = require_rng(rng, self)
+        return {"std": self.std * float(rng.random()), "seed": int(rng.integers(2**63))}
+
+    def apply(self, sample, std, seed):
+        # The seed stands in the history instead of the noise itself. SFC64 is NumPy's fastest.
+        rng = np.random.Generator(np.random.SFC64(seed))
+        image = rng.standard_normal(sample.image.shape, np.float32)
+        image *= std * _mean_std(sample.image)[1]
+        image += sample.image
+        return with_image(sample, image)
+
+
+def _mean_std(image):
+    mean = float(image.mean())
+    centred = (image - mean).ravel()
+    # einsum instead of dot: its sum does not depend on BLAS's number of threads.
+    return mean, math.sqrt(float(np.einsum("i,i->", centred, centred)) / centred.size)

@@ -1,0 +1,120 @@
+"""The base of all transforms: draw parameters, apply them, write them down."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from nnmed.data.sample import Sample
+from nnmed.errors import DTypeError, ShapeError, UsageError
+
+
+class Transform:
+    """One step on a sample.
+
+    A subclass is a dataclass whose fields are its settings. It overrides :meth:`apply`
+    and, where its parameters depend on chance or on the sample, :meth:`draw`. Neither may
+    change its input; arrays that a step leaves as they are may be shared with the input.
+    """
+
+    _classes: ClassVar[dict[str, type[Transform]]] = {}
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if not cls.__name__.startswith("_"):
+            Transform._classes[cls.__name__] = cls
+
+    def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
+        """Return the transformed sample; deterministic transforms ignore `rng`.
+
+        Raises
+        ------
+        ShapeError, DTypeError
+            If the image is not a float32 array of shape (C, H, W) without empty sides.
+        UsageError
+            If a random transform gets no generator, or a fitted one was not fitted.
+        """
+        _check_image(sample)
+        return self.replay(sample, self.draw(sample, rng))
+
+    def replay(self, sample: Sample, parameters: dict) -> Sample:
+        """Return `sample` transformed with recorded `parameters`: the same bytes again."""
+        result = self.apply(sample, **parameters)
+        return dataclasses.replace(result, history=(*sample.history, (self.name, parameters)))
+
+    def draw(self, sample: Sample, rng: np.random.Generator | None) -> dict:
+        """Return the parameters of :meth:`apply` by name, ready for JSON."""
+        return {}
+
+    def apply(self, sample: Sample, **parameters) -> Sample:
+        """Return the transformed sample; :meth:`replay` writes the history."""
+        raise TypeError(f"{self.name} does not say what it does: override apply()")
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+    def state(self) -> dict:
+        """Return name and settings, ready for JSON."""
+        return {"name": self.name, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_state(cls, state: dict) -> Transform:
+        """Make the transform that :meth:`state` described."""
+        settings = {key: value for key, value in state.items() if key != "name"}
+        names = {field.name for field in dataclasses.fields(cls) if field.init}
+        if state.get("name") != cls.__name__ or not settings.keys() <= names:
+            raise UsageError(
+                f"this is not the state of a {cls.__name__}: {state}; "
+                f"expected its name and no settings but {', '.join(sorted(names)) or 'none'}"
+            )
+        return cls(**settings)
+
+
+def from_state(state: dict) -> Transform:
+    """Make the transform, of whatever class, that ``transform.state()`` described.
+
+    Raises
+    ------
+    UsageError
+        If no transform has that name, or its settings do not fit.
+    """
+    name = state.get("name") if isinstance(state, dict) else None
+    if name not in Transform._classes:
+        known = ", ".join(sorted(Transform._classes))
+        raise UsageError(f"no transform is called {name!r}; there are {known}")
+    return Transform._classes[name].from_state(state)
+
+
+def with_image(sample: Sample, image: np.ndarray) -> Sample:
+    """Return `sample` with other pixels and everything else as it was."""
+    return dataclasses.replace(sample, image=image)
+
+
+def require_rng(rng: np.random.Generator | None, transform: Transform) -> np.random.Generator:
+    """Return `rng`, or raise UsageError where there is none."""
+    if rng is None:
+        raise UsageError(f"{transform.name} draws at random: call it as transform(sample, rng)")
+    return rng
+
+
+def check_range(transform: Transform, name: str, low: float, high: float, least: float) -> None:
+    """Raise UsageError unless ``least <= low <= high`` and both are finite."""
+    if not (least <= low <= high < float("inf")):
+        raise UsageError(
+            f"{transform.name}: {name} must be finite and in order, from {least} up; "
+            f"got {low} and {high}"
+        )
+
+
+def _check_image(sample):
+    image = sample.image
+    if image.dtype != np.float32:
+        raise DTypeError(f"{sample.path or 'sample'}: the image must be float32, is {image.dtype}")
+    if image.ndim != 3 or 0 in image.shape:
+        raise ShapeError(
+            f"{sample.path or 'sample'}: the image must be (C, H, W), no side empty, "
+            f"is {image.shape}"
+        )
