@@ -1,0 +1,1 @@
+"""Convolution: forward, gradient with respect to the input, and to the weight."""

@@ -1,0 +1,140 @@
+"""Convolution kernels: the fast form equals the loops, and PyTorch, for any geometry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnmed.backend.arrays import is_channels_last
+from nnmed.backend.threads import get_num_threads, set_num_threads
+from nnmed.kernels.conv import cpu, reference
+
+PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
+PADDING = st.tuples(st.integers(-1, 3), st.integers(-1, 3))
+
+
+@st.composite
+def layers(draw):
+    """Sizes and arguments of a convolution whose output has at least one pixel."""
+    groups, per_group, outputs = draw(st.tuples(*[st.integers(1, 3)] * 3))
+    kernel, stride, dilation = draw(st.tuples(PAIR, PAIR, PAIR))
+    padding = draw(st.tuples(PADDING, PADDING))
+    size = tuple(
+        max(dilation[axis] * (kernel[axis] - 1) + 1 - sum(padding[axis]), 3)
+        + draw(st.integers(0, 4))
+        for axis in (0, 1)
+    )
+    x = (draw(st.integers(0, 3)), groups * per_group, *size)
+    weight = (groups * outputs, per_group, *kernel)
+    return x, weight, stride, padding, dilation, groups
+
+
+def run(kernels, arrays, stride, padding, dilation, groups):
+    x, weight, bias, dy = arrays
+    arguments = stride, padding, dilation, groups
+    return {
+        "y": kernels.conv2d(x, weight, bias, *arguments),
+        "dx": kernels.conv2d_input_grad(dy, weight, x.shape[2:], *arguments),
+        "dweight": kernels.conv2d_weight_grad(dy, x, weight.shape[2:], *arguments),
+        "dbias": kernels.conv2d_bias_grad(dy),
+    }
+
+
+def draw_arrays(x, weight, stride, padding, dilation, groups, dtype=np.float64):
+    """Return x, weight, bias and dy."""
+    size = [
+        (x[a + 2] + sum(padding[a]) - dilation[a] * (weight[a + 2] - 1) - 1) // stride[a] + 1
+        for a in (0, 1)
+    ]
+    rng = np.random.default_rng(0)
+    shapes = x, weight, weight[:1], (x[0], weight[0], *size)
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+@given(layers())
+@settings(max_examples=60, deadline=None)
+def test_cpu_equals_reference(layer):
+    arrays = draw_arrays(*layer)
+    before = [a.copy() for a in arrays]
+    fast, slow = (run(kernels, arrays, *layer[2:]) for kernels in (cpu, reference))
+    for name, expected in slow.items():
+        assert fast[name].shape == expected.shape
+        np.testing.assert_allclose(fast[name], expected, rtol=1e-11, atol=1e-11, err_msg=name)
+    for array, copy in zip(arrays, before):
+        np.testing.assert_array_equal(array, copy)
+
+
+# (N, C, H, W), (O, C/groups, kh, kw), stride, padding, dilation, groups: sizes at which the
+# work is cut into several blocks, of rows and of images.
+LARGE = {
+    "first layer": ((3, 1, 70, 65), (16, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "colour, 7x7, stride 2": ((2, 3, 90, 61), (8, 3, 7, 7), (2, 2), ((3, 3), (3, 3)), (1, 1), 1),
+    "thin": ((3, 16, 50, 47), (16, 16, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "wide": ((2, 64, 30, 33), (48, 64, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "small maps": ((40, 64, 8, 8), (32, 64, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "dilated": ((3, 16, 40, 47), (24, 16, 3, 3), (1, 1), ((2, 2), (2, 2)), (2, 2), 1),
+    "stride 2": ((3, 16, 51, 64), (24, 16, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 1),
+    "pointwise": ((5, 16, 40, 40), (24, 16, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    "pointwise, stride 2": ((5, 16, 40, 40), (24, 16, 1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1), 1),
+    "groups": ((3, 32, 40, 40), (32, 8, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 4),
+    "depthwise": ((3, 32, 60, 60), (32, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 32),
+    "depthwise, two each": ((3, 16, 60, 60), (32, 1, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 16),
+}
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", LARGE)
+def test_equals_pytorch(torch, name, dtype):
+    layer = LARGE[name]
+    arrays = draw_arrays(*layer, dtype=dtype)
+    ours = run(cpu, arrays, *layer[2:])
+    theirs = run_torch(torch, arrays, *layer[2:])
+    tolerance = 2e-5 if dtype == np.float32 else 1e-12
+    for key, expected in theirs.items():
+        assert ours[key].dtype == dtype
+        np.testing.assert_allclose(
+            ours[key], expected, rtol=0, atol=tolerance * abs(expected).max(), err_msg=key
+        )
+
+
+def run_torch(torch, arrays, stride, padding, dilation, groups):
+    x, weight, bias, dy = map(torch.from_numpy, arrays)
+    for tensor in (x, weight, bias):
+        tensor.requires_grad_()
+    (top, bottom), (left, right) = padding
+    padded = torch.nn.functional.pad(x, (left, right, top, bottom))
+    y = torch.nn.functional.conv2d(padded, weight, bias, stride, 0, dilation, groups)
+    y.backward(dy)
+    results = {"y": y.detach(), "dx": x.grad, "dweight": weight.grad, "dbias": bias.grad}
+    return {name: tensor.numpy() for name, tensor in results.items()}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_the_number_of_threads_changes_no_bit(name):
+    layer = LARGE[name]
+    arrays = draw_arrays(*layer, dtype=np.float32)
+    before = get_num_threads()
+    try:
+        results = []
+        for threads in (1, 3):
+            set_num_threads(threads)
+            results.append(run(cpu, arrays, *layer[2:]))
+    finally:
+        set_num_threads(before)
+    for key in results[0]:
+        np.testing.assert_array_equal(results[0][key], results[1][key], err_msg=key)
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_memory_order_of_inputs_does_not_matter(name):
+    layer = LARGE[name]
+    arrays = draw_arrays(*layer, dtype=np.float32)
+    reordered = [np.asarray(a, order="F") for a in arrays]
+    expected, got = (run(cpu, a, *layer[2:]) for a in (arrays, reordered))
+    for key in expected:
+        np.testing.assert_array_equal(got[key], expected[key], err_msg=key)
+    assert is_channels_last(got["y"])
+    assert is_channels_last(got["dx"])
