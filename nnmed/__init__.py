@@ -1,0 +1,66 @@
+"""nnmed: neural networks for medical images, from scratch on NumPy and CuPy."""
+
+from __future__ import annotations
+
+import importlib
+
+from nnmed import ops  # gives Tensor its operators
+from nnmed.autograd import (
+    Op,
+    Tensor,
+    detect_anomaly,
+    enable_grad,
+    from_numpy,
+    grad,
+    gradcheck,
+    gradgradcheck,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from nnmed.backend.random import seed
+from nnmed.backend.threads import get_num_threads, set_num_threads
+from nnmed.kernels import use_kernels
+from nnmed.ops.elementwise import (
+    abs,
+    clip,
+    cos,
+    exp,
+    log,
+    maximum,
+    minimum,
+    pow,
+    sin,
+    sqrt,
+    where,
+)  # fmt: skip
+from nnmed.ops.linalg import einsum, matmul
+from nnmed.ops.reduction import max, mean, min, sum, var
+from nnmed.ops.shape import concatenate, permute, reshape, split, stack, transpose
+
+__version__ = "0.1.0"
+
+# Rooms that few programs need, or that bring imports of their own: loaded when first used.
+_ROOMS = (
+    "data", "functional", "jobs", "metrics", "models", "nn", "optim", "preprocessing", "report",
+    "training",
+)  # fmt: skip
+
+__all__ = [
+    "Op", "Tensor", "abs", "clip", "concatenate", "cos", "detect_anomaly", "einsum",
+    "enable_grad", "exp", "from_numpy", "get_num_threads", "grad", "gradcheck",
+    "gradgradcheck", "is_grad_enabled", "log", "matmul", "max", "maximum", "mean", "min",
+    "minimum", "no_grad", "ops", "permute", "pow", "reshape", "seed", "set_grad_enabled",
+    "set_num_threads", "sin", "split", "sqrt", "stack", "sum", "transpose", "use_kernels",
+    "var", "where", *_ROOMS,
+]  # fmt: skip
+
+
+def __getattr__(name: str):
+    if name in _ROOMS:
+        return importlib.import_module(f"nnmed.{name}")
+    raise AttributeError(f"module 'nnmed' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

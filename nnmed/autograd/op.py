@@ -1,0 +1,244 @@
+"""Op: one application of a differentiable operation, and a node of the graph.
+
+A graph is made of Ops. Each holds, for every input, an *edge*: the Op that made the input,
+or the leaf Tensor itself, or None where no gradient is wanted. Arrays are held only as far
+as ``forward`` asked for them with :meth:`Op.keep`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from nnmed.autograd import modes
+from nnmed.autograd.tensor import Tensor
+from nnmed.backend.arrays import device_of
+from nnmed.errors import DeviceError, GradientError
+
+_order = itertools.count()
+_ROOT = Path(__file__).resolve().parents[1]
+# The user's line is the first one outside these rooms: a model's forward counts as the user's.
+_INNER = tuple(f"{_ROOT / room}" for room in ("autograd", "ops", "functional.py", "nn", "kernels"))
+_is_inner: dict[str, bool] = {}
+
+# Whoever watches ops run: objects with forward(op, inputs, output) and
+# backward(op, gradient, gradients), such as the anomaly detector.
+observers: list = []
+
+
+class Op:
+    r"""Base class of differentiable operations.
+
+    An instance is made with the parameters that are not tensors and called, once, with the
+    tensors; it then is the node of the graph::
+
+        class Exp(Op):
+            '''y = exp(x),   dx = dy y'''
+
+            forward_latex = r"y = e^x"
+            backward_latex = {"x": r"\frac{\partial L}{\partial x} = y \frac{...}{...}"}
+
+            def forward(self, x):          # arrays -> array
+                self.keep(output=True)
+                return np.exp(x)
+
+            def backward(self, dy):        # Tensor -> a Tensor (or None) for each input
+                return dy * self.output
+
+        y = Exp()(x)
+
+    ``backward`` is made of other ops, so that it can be differentiated again. A subclass
+    may add ``fused_backward(self, dy)``, from arrays to arrays: it is used when the
+    backward pass itself is not recorded, and must give the same gradient.
+
+    Attributes
+    ----------
+    needs : tuple of bool
+        For each input, whether its gradient is wanted. All False while not recording.
+    input_shapes : tuple of tuple of int
+        Shape of each input.
+    edges : tuple of (Op, Tensor or None)
+        Where the gradient of each input goes.
+    order : int
+        Ops are numbered as they run: an op's number is greater than those of its inputs'.
+    code, line
+        The user's code object and line that ran the op.
+    """
+
+    forward_latex: str = ""
+    backward_latex: dict[str, str] = {}
+    fused_backward = None
+    is_view = False  # whether the output may share the memory of the first input
+
+    edges: tuple = ()
+    released = False
+    _tensors: tuple = ()
+    _versions: tuple = ()
+    _output = None
+    _keeps_output = False
+    _kept: dict = {}
+
+    # -- what a subclass writes -------------------------------------------------------
+
+    def forward(self, *arrays):
+        """Compute the output array from the input arrays."""
+        raise TypeError(f"{self.name} defines no forward")
+
+    def backward(self, dy: Tensor):
+        """Compute the gradient of each input from `dy`, the gradient of the output."""
+        raise GradientError(f"{self.name} cannot be differentiated")
+
+    def flops(self, inputs, output) -> int:
+        """Return the floating point operations of forward for these shapes."""
+        return int(np.prod(output, dtype=np.int64))
+
+    # -- what a subclass uses ---------------------------------------------------------
+
+    def keep(self, inputs=(), output: bool = False, **arrays) -> None:
+        """Say, inside ``forward``, what backward needs; all else is let go.
+
+        Parameters
+        ----------
+        inputs : tuple of int
+            Positions of inputs; they come back in :attr:`inputs`, tied to the graph.
+        output : bool
+            Whether the output is needed; it comes back as :attr:`output`. It is not held
+            as a Tensor, since a Tensor holds its Op: that would be a reference cycle.
+        **arrays
+            Further arrays, which come back in :attr:`kept`. Floats among them have no
+            history, so only ``fused_backward`` sees them.
+        """
+        if self._tensors:
+            self._versions = tuple(
+                (index, self._tensors[index], self._tensors[index]._version.count)
+                for index in inputs
+            )
+            self._keeps_output = output
+            self._kept = arrays
+
+    @property
+    def inputs(self) -> list:
+        """The inputs, with None for those that were not kept."""
+        inputs = [None] * len(self.needs)
+        for index, tensor, count in self._versions:
+            self._check_version(tensor._version, count, f"input {index}")
+            inputs[index] = tensor
+        return inputs
+
+    @property
+    def output(self) -> Tensor:
+        """The kept output, tied to this op again."""
+        array, version, count = self._output
+        self._check_version(version, count, "the output")
+        return self._tie(array, version)
+
+    @property
+    def kept(self) -> dict:
+        """The further arrays; without floats while backward is being recorded."""
+        if modes.state.enabled:
+            return {name: a for name, a in self._kept.items() if a.dtype.kind in "biu"}
+        return self._kept
+
+    # -- running ----------------------------------------------------------------------
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        arrays = [tensor._array for tensor in inputs]
+        for array in arrays:
+            if type(array) is not np.ndarray:
+                _check_devices(self, arrays)
+        self.input_shapes = tuple([array.shape for array in arrays])
+        needs = tuple([tensor._requires_grad for tensor in inputs])
+        if modes.state.enabled and True in needs:
+            output = self._record(inputs, arrays, needs)
+        else:
+            self.needs = (False,) * len(inputs)
+            output = Tensor._wrap(_as_array(self.forward(*arrays)))
+        if self.is_view and np.may_share_memory(output._array, arrays[0]):
+            output._version = inputs[0]._version
+        if observers:
+            for observer in tuple(observers):
+                observer.forward(self, inputs, output)
+        return output
+
+    def _record(self, inputs, arrays, needs) -> Tensor:
+        self.needs, self._tensors = needs, inputs
+        array = _as_array(self.forward(*arrays))
+        self._tensors = ()
+        self.edges = tuple(
+            [(t if t._op is None else t._op) if need else None for t, need in zip(inputs, needs)]
+        )
+        self.order = next(_order)
+        self.code, self.line = caller()
+        output = self._tie(array)
+        if self._keeps_output:
+            self._output = array, output._version, output._version.count
+        return output
+
+    def _tie(self, array, version=None) -> Tensor:
+        tensor = Tensor._wrap(array, version)
+        tensor._op, tensor._requires_grad = self, True
+        return tensor
+
+    def release(self) -> None:
+        """Let go of everything kept, and of the graph behind."""
+        self.released = True
+        self.edges = self._versions = ()
+        self._output, self._kept = None, {}
+
+    def _check_version(self, version, count, what) -> None:
+        if version.count != count:
+            raise GradientError(
+                f"{self.name} at {self.location} needs {what} for its gradient, but the tensor "
+                f"was changed in place since ({version.count - count} times): change a copy "
+                "instead, or run backward first"
+            )
+
+    # -- describing itself ------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The op's name, for messages."""
+        return type(self).__name__
+
+    @property
+    def formula(self) -> str:
+        """The first line of the docstring that states an equation, for messages."""
+        lines = inspect.cleandoc(self.__doc__ or "").splitlines()
+        return next((line.strip() for line in lines if "=" in line), self.forward_latex)
+
+    @property
+    def location(self) -> str:
+        """The user's file and line that ran the op."""
+        return f"{self.code.co_filename}:{self.line}"
+
+
+def caller():
+    """Return code object and line of the innermost frame outside the engine's rooms."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        name = frame.f_code.co_filename
+        inner = _is_inner.get(name)
+        if inner is None:
+            inner = _is_inner[name] = name.startswith(_INNER)
+        if not inner:
+            break
+        frame = frame.f_back
+    return frame.f_code, frame.f_lineno
+
+
+def _as_array(value):
+    # NumPy's functions return scalars instead of 0-d arrays.
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+def _check_devices(op: Op, arrays) -> None:
+    devices = [device_of(array) for array in arrays]
+    if len(set(devices)) > 1:
+        raise DeviceError(
+            f"{op.name}: inputs live on different devices ({', '.join(devices)}); "
+            "move them to one with .to(device)"
+        )

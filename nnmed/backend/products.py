@@ -1,0 +1,58 @@
+"""Matrix products that give the same bits for any number of threads.
+
+BLAS splits a product over its threads by their number, which changes the order of sums.
+Here BLAS runs at one thread and the rows of the result are split into fixed blocks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnmed.backend.arrays import array_module
+from nnmed.backend.threads import blas_single_thread, parallel_for
+
+# Below this many multiplications OpenBLAS itself stays on one thread.
+_SMALL = 9216
+# A block of rows should be worth a thread's while: about 0.1 ms of one core.
+_BLOCK = 1 << 23
+
+
+def matmul(a, b):
+    """Return ``a @ b`` for 2-d arrays, or for stacks of them with equal leading shapes."""
+    if array_module(a) is not np:
+        return a @ b
+    work = a.size * b.shape[-1]
+    if work <= _SMALL:
+        return a @ b
+    dtype = np.result_type(a, b)
+    out = np.empty((*a.shape[:-1], b.shape[-1]), dtype)
+    if a.ndim == 2:
+        _split_rows(a, b, out)
+        return out
+    shape = a.shape[:-2]
+    count = int(np.prod(shape))
+    each = max(1, _BLOCK * count // work)  # matrices a block
+    blocks = -(-count // each)
+
+    def task(block):
+        for index in range(block * each, min(count, (block + 1) * each)):
+            where = np.unravel_index(index, shape)
+            np.matmul(a[where], b[where], out=out[where])
+
+    parallel_for(task, blocks)
+    return out
+
+
+def _split_rows(a, b, out):
+    rows = a.shape[0]
+    each = max(64, _BLOCK // max(1, a.shape[1] * b.shape[1]))
+    if rows <= each:
+        with blas_single_thread():
+            np.matmul(a, b, out=out)
+        return
+
+    def task(block):
+        part = slice(block * each, (block + 1) * each)
+        np.matmul(a[part], b, out=out[part])
+
+    parallel_for(task, -(-rows // each))

@@ -1,0 +1,124 @@
+"""Turn what users pass (numbers, lists, arrays, tensors) into what ops take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nnmed.autograd import Tensor, from_numpy
+from nnmed.errors import DTypeError, ShapeError, UsageError
+
+_FLOAT32 = np.dtype(np.float32)
+_NUMBERS = (bool, int, float, np.generic)
+_CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
+
+
+def as_tensor(value) -> Tensor:
+    """Return `value` as a tensor: itself, an array's memory shared, or numbers copied."""
+    if isinstance(value, Tensor):
+        return value
+    return from_numpy(value) if isinstance(value, np.ndarray) else Tensor(value)
+
+
+def as_float(value) -> Tensor:
+    """Return `value` as a float tensor: integers and bool become float32, as in PyTorch."""
+    tensor = as_tensor(value)
+    return tensor if tensor.dtype.kind == "f" else cast(tensor, _FLOAT32)
+
+
+def operands(a, b) -> tuple[Tensor, Tensor]:
+    """Return two tensors of one dtype, promoted by PyTorch's rules.
+
+    A number never widens a tensor of its own category (bool < integer < float), nor does a
+    0-d tensor widen one that has dimensions: float32 stays float32.
+    """
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and a._array.dtype == b._array.dtype:
+        return a, b
+    dtype = _promote(_rank(a), _rank(b))
+    return _with_dtype(a, dtype), _with_dtype(b, dtype)
+
+
+def _rank(value):
+    """Return what decides promotion: (category, is no number, has dimensions), dtype."""
+    if isinstance(value, _NUMBERS):
+        dtype = Tensor(value).dtype
+        return (_CATEGORY[dtype.kind], False, False), dtype
+    tensor = as_tensor(value)
+    return (_CATEGORY[tensor.dtype.kind], True, tensor.ndim > 0), tensor.dtype
+
+
+def _promote(a, b) -> np.dtype:
+    (rank_a, dtype_a), (rank_b, dtype_b) = a, b
+    if rank_a == rank_b:
+        return np.promote_types(dtype_a, dtype_b)
+    return dtype_a if rank_a > rank_b else dtype_b
+
+
+def _with_dtype(value, dtype) -> Tensor:
+    if isinstance(value, _NUMBERS):  # straight to its dtype: 0.1 must not pass through float32
+        return Tensor._wrap(np.array(value, dtype))
+    return cast(as_tensor(value), dtype)
+
+
+def cast(tensor: Tensor, dtype) -> Tensor:
+    """Return `tensor` with `dtype`, itself if it has it; differentiable between floats."""
+    from nnmed.ops.elementwise import Cast  # elementwise takes its operands from here
+
+    dtype = np.dtype(dtype)
+    if tensor._array.dtype == dtype:
+        return tensor
+    if dtype.kind not in "biu" and dtype not in (_FLOAT32, np.float64):
+        raise DTypeError(f"tensors are float32, float64, integer or bool, not {dtype}")
+    if dtype.kind != "f" or tensor._array.dtype.kind != "f":
+        return Tensor._wrap(tensor._array.astype(dtype))
+    return Cast(dtype)(tensor)
+
+
+def check_same_dtype(name: str, **tensors: Tensor | None) -> None:
+    """Raise DTypeError unless the tensors that are there are floats of one dtype."""
+    dtypes = {key: t._array.dtype for key, t in tensors.items() if t is not None}
+    if len(set(dtypes.values())) > 1 or any(d.kind != "f" for d in dtypes.values()):
+        text = ", ".join(f"{key} {dtype}" for key, dtype in dtypes.items())
+        raise DTypeError(f"{name}: expected floats of one dtype, got {text}")
+
+
+def pair(value, name: str) -> tuple[int, int]:
+    """Return an integer or a sequence of two as a pair of ints."""
+    values = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    if len(values) == 1:
+        values *= 2
+    if len(values) != 2 or not all(isinstance(v, (int, np.integer)) for v in values):
+        raise UsageError(f"{name} must be an integer or a pair of integers, got {value!r}")
+    return int(values[0]), int(values[1])
+
+
+def dimension(dim: int, ndim: int) -> int:
+    """Return `dim` counted from the front, for a tensor of `ndim` dimensions."""
+    if not -max(ndim, 1) <= dim < max(ndim, 1):
+        raise ShapeError(f"dim {dim} is out of range for a tensor of {ndim} dimensions")
+    return dim % max(ndim, 1)
+
+
+def dimensions(dim, ndim: int) -> tuple[int, ...]:
+    """Return one, several or (None) all dimensions as a tuple counted from the front."""
+    if dim is None:
+        return tuple(range(ndim))
+    dims = [dim] if isinstance(dim, (int, np.integer)) else list(dim)
+    result = tuple(dimension(d, ndim) for d in dims)
+    if len(set(result)) != len(result):
+        raise ShapeError(f"dim {dim} names a dimension twice")
+    return result if ndim else ()
+
+
+def shape_argument(shape: Sequence) -> tuple[int, ...]:
+    """Return ``f(2, 3)`` and ``f((2, 3))`` alike as ``(2, 3)``."""
+    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+        shape = shape[0]
+    return tuple(int(length) for length in shape)
+
+
+def reject_inplace(name: str, inplace: bool) -> None:
+    """Raise UsageError for ``inplace=True``, which would overwrite what backward needs."""
+    if inplace:
+        raise UsageError(f"{name}: inplace=True is not supported; use the returned tensor")

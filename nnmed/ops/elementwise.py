@@ -1,0 +1,448 @@
+"""Element-wise arithmetic. Operands have one shape; broadcasting is an op of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnmed.autograd import Op, Tensor
+from nnmed.backend.arrays import array_module
+from nnmed.errors import UsageError
+from nnmed.ops.arguments import as_float, as_tensor, cast, operands
+from nnmed.ops.shape import broadcast_to
+
+_DY = r"\frac{\partial L}{\partial y}"
+_BY_A = r"\frac{\partial L}{\partial a} = " + _DY
+_BY_B = r"\frac{\partial L}{\partial b} = " + _DY
+_BY_X = r"\frac{\partial L}{\partial x} = " + _DY
+
+
+class Add(Op):
+    """y = a + b,   da = dy,   db = dy"""
+
+    forward_latex = r"y = a + b"
+    backward_latex = {"a": _BY_A, "b": _BY_B}
+
+    def forward(self, a, b):
+        return a + b
+
+    def backward(self, dy):
+        return dy, dy
+
+
+class Sub(Op):
+    """y = a - b,   da = dy,   db = -dy"""
+
+    forward_latex = r"y = a - b"
+    backward_latex = {"a": _BY_A, "b": r"\frac{\partial L}{\partial b} = -" + _DY}
+
+    def forward(self, a, b):
+        return a - b
+
+    def backward(self, dy):
+        return dy, -dy if self.needs[1] else None
+
+
+class Mul(Op):
+    """y = a b,   da = dy b,   db = dy a"""
+
+    forward_latex = r"y = a\, b"
+    backward_latex = {"a": _BY_A + r"\, b", "b": _BY_B + r"\, a"}
+
+    def forward(self, a, b):
+        self.keep(inputs=[i for i in (0, 1) if self.needs[1 - i]])
+        return a * b
+
+    def backward(self, dy):
+        a, b = self.inputs
+        return dy * b if self.needs[0] else None, dy * a if self.needs[1] else None
+
+
+class Div(Op):
+    """y = a / b,   da = dy / b,   db = -dy a / b^2"""
+
+    forward_latex = r"y = \frac{a}{b}"
+    backward_latex = {
+        "a": _BY_A + r"\, \frac{1}{b}",
+        "b": r"\frac{\partial L}{\partial b} = -" + _DY + r"\, \frac{a}{b^2}",
+    }
+
+    def forward(self, a, b):
+        self.keep(inputs=(0, 1) if self.needs[1] else (1,))
+        return a / b
+
+    def backward(self, dy):
+        a, b = self.inputs
+        da = dy / b
+        return da if self.needs[0] else None, -da * (a / b) if self.needs[1] else None
+
+
+class Neg(Op):
+    """y = -x,   dx = -dy"""
+
+    forward_latex = r"y = -x"
+    backward_latex = {"x": r"\frac{\partial L}{\partial x} = -" + _DY}
+
+    def forward(self, x):
+        return -x
+
+    def backward(self, dy):
+        return -dy
+
+
+class Pow(Op):
+    """y = a^b,   da = dy b a^(b-1),   db = dy y log a
+
+    At a = 0 and b >= 0 the gradient of b is taken as 0, its limit from above for b > 0.
+    """
+
+    forward_latex = r"y = a^b"
+    backward_latex = {"a": _BY_A + r"\, b\, a^{b-1}", "b": _BY_B + r"\, y \ln a"}
+
+    def forward(self, a, b):
+        self.keep(inputs=(0, 1), output=self.needs[1])
+        return np.power(a, b)
+
+    def backward(self, dy):
+        a, b = self.inputs
+        da = dy * b * a ** where(b == 0, 1.0, b - 1) if self.needs[0] else None
+        if not self.needs[1]:
+            return da, None
+        at_zero = (a == 0) & (b >= 0)
+        return da, where(at_zero, 0.0, dy * self.output * log(where(at_zero, 1.0, a)))
+
+
+class PowScalar(Op):
+    """y = x^p for a number p,   dx = dy p x^(p-1)"""
+
+    forward_latex = r"y = x^p"
+    backward_latex = {"x": _BY_X + r"\, p\, x^{p-1}"}
+
+    def __init__(self, exponent: float):
+        self.exponent = exponent
+
+    def forward(self, x):
+        self.keep(inputs=(0,))
+        return x**self.exponent
+
+    def backward(self, dy):
+        (x,) = self.inputs
+        p = self.exponent
+        if p == 0:
+            return dy * 0.0
+        return dy * p if p == 1 else dy * (p * x ** (p - 1))
+
+
+class Exp(Op):
+    """y = exp(x),   dx = dy y"""
+
+    forward_latex = r"y = e^x"
+    backward_latex = {"x": _BY_X + r"\, y"}
+
+    def forward(self, x):
+        self.keep(output=True)
+        return np.exp(x)
+
+    def backward(self, dy):
+        return dy * self.output
+
+
+class Log(Op):
+    """y = log(x), to base e,   dx = dy / x"""
+
+    forward_latex = r"y = \ln x"
+    backward_latex = {"x": _BY_X + r"\, \frac{1}{x}"}
+
+    def forward(self, x):
+        self.keep(inputs=(0,))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(x)
+
+    def backward(self, dy):
+        (x,) = self.inputs
+        return dy / x
+
+
+class Sqrt(Op):
+    """y = sqrt(x),   dx = dy / (2 y)"""
+
+    forward_latex = r"y = \sqrt{x}"
+    backward_latex = {"x": _BY_X + r"\, \frac{1}{2 y}"}
+
+    def forward(self, x):
+        self.keep(output=True)
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(x)
+
+    def backward(self, dy):
+        return dy / (self.output * 2.0)
+
+
+class Sin(Op):
+    """y = sin(x),   dx = dy cos(x)"""
+
+    forward_latex = r"y = \sin x"
+    backward_latex = {"x": _BY_X + r"\, \cos x"}
+
+    def forward(self, x):
+        self.keep(inputs=(0,))
+        return np.sin(x)
+
+    def backward(self, dy):
+        (x,) = self.inputs
+        return dy * cos(x)
+
+
+class Cos(Op):
+    """y = cos(x),   dx = -dy sin(x)"""
+
+    forward_latex = r"y = \cos x"
+    backward_latex = {"x": r"\frac{\partial L}{\partial x} = -" + _DY + r"\, \sin x"}
+
+    def forward(self, x):
+        self.keep(inputs=(0,))
+        return np.cos(x)
+
+    def backward(self, dy):
+        (x,) = self.inputs
+        return -dy * sin(x)
+
+
+class Abs(Op):
+    """y = |x|,   dx = dy sign(x)
+
+    At 0, where |x| has a kink, the gradient is 0.
+    """
+
+    forward_latex = r"y = |x|"
+    backward_latex = {"x": _BY_X + r"\, \operatorname{sign} x"}
+
+    def forward(self, x):
+        self.keep(inputs=(0,))
+        return np.abs(x)
+
+    def backward(self, dy):
+        (x,) = self.inputs
+        return dy * sign(x)
+
+
+class Maximum(Op):
+    """y = max(a, b),   da = dy [a > b],   db = dy [b > a];   ties share dy in halves"""
+
+    forward_latex = r"y = \max(a, b)"
+    backward_latex = {
+        "a": _BY_A + r"\, \left([a > b] + \tfrac{1}{2} [a = b]\right)",
+        "b": _BY_B + r"\, \left([b > a] + \tfrac{1}{2} [a = b]\right)",
+    }
+
+    def forward(self, a, b):
+        self.keep(inputs=(0, 1))
+        return np.maximum(a, b)
+
+    def backward(self, dy):
+        a, b = self.inputs
+        return _share_between(dy, a > b, a == b)
+
+
+class Minimum(Op):
+    """y = min(a, b),   da = dy [a < b],   db = dy [b < a];   ties share dy in halves"""
+
+    forward_latex = r"y = \min(a, b)"
+    backward_latex = {
+        "a": _BY_A + r"\, \left([a < b] + \tfrac{1}{2} [a = b]\right)",
+        "b": _BY_B + r"\, \left([b < a] + \tfrac{1}{2} [a = b]\right)",
+    }
+
+    def forward(self, a, b):
+        self.keep(inputs=(0, 1))
+        return np.minimum(a, b)
+
+    def backward(self, dy):
+        a, b = self.inputs
+        return _share_between(dy, a < b, a == b)
+
+
+class Clip(Op):
+    """y = min(max(x, low), high),   dx = dy [low <= x <= high]"""
+
+    forward_latex = r"y = \min(\max(x, l), h)"
+    backward_latex = {"x": _BY_X + r"\, [\,l \le x \le h\,]"}
+
+    def __init__(self, low: float | None, high: float | None):
+        self.low, self.high = low, high
+
+    def forward(self, x):
+        inside = np.ones_like(x, bool)
+        if self.low is not None:
+            inside &= x >= self.low
+        if self.high is not None:
+            inside &= x <= self.high
+        self.keep(inside=inside)
+        return np.clip(x, self.low, self.high)
+
+    def backward(self, dy):
+        return dy * Tensor._wrap(self.kept["inside"])
+
+
+class Where(Op):
+    """y = a where the condition holds, else b;   da = dy [c],   db = dy [not c]"""
+
+    forward_latex = r"y = c\, a + (1 - c)\, b, \quad c \in \{0, 1\}"
+    backward_latex = {"a": _BY_A + r"\, c", "b": _BY_B + r"\, (1 - c)"}
+
+    def forward(self, condition, a, b):
+        self.keep(condition=condition)
+        return np.where(condition, a, b)
+
+    def backward(self, dy):
+        condition = Tensor._wrap(self.kept["condition"])
+        zero = Tensor._wrap(np.zeros((), dy.dtype))
+        da = where(condition, dy, zero) if self.needs[1] else None
+        return None, da, where(condition, zero, dy) if self.needs[2] else None
+
+
+class Cast(Op):
+    """y = x in another float dtype,   dx = dy in the dtype of x"""
+
+    forward_latex = r"y = x"
+    backward_latex = {"x": _BY_X}
+
+    def __init__(self, dtype):
+        self.target = dtype
+
+    def forward(self, x):
+        self.source = x.dtype
+        return x.astype(self.target, order="K")
+
+    def backward(self, dy):
+        return cast(dy, self.source)
+
+
+class Clone(Op):
+    """y = x on memory of its own,   dx = dy"""
+
+    forward_latex = r"y = x"
+    backward_latex = {"x": _BY_X}
+
+    def forward(self, x):
+        return x.copy(order="K")
+
+    def backward(self, dy):
+        return dy
+
+
+def add(a, b) -> Tensor:
+    """Return ``a + b``, broadcast."""
+    return Add()(*_broadcast(*operands(a, b)))
+
+
+def sub(a, b) -> Tensor:
+    """Return ``a - b``, broadcast."""
+    return Sub()(*_broadcast(*operands(a, b)))
+
+
+def mul(a, b) -> Tensor:
+    """Return ``a * b``, broadcast."""
+    return Mul()(*_broadcast(*operands(a, b)))
+
+
+def div(a, b) -> Tensor:
+    """Return ``a / b``, broadcast; integers become float32."""
+    a, b = operands(a, b)
+    return Div()(*_broadcast(as_float(a), as_float(b)))
+
+
+def neg(x) -> Tensor:
+    """Return ``-x``."""
+    return Neg()(as_tensor(x))
+
+
+def pow(a, b) -> Tensor:
+    """Return ``a ** b``, broadcast."""
+    if isinstance(b, (int, float)) and not isinstance(b, bool):
+        a = as_tensor(a)
+        if a.dtype.kind == "f":
+            return PowScalar(b)(a)
+    return Pow()(*_broadcast(*operands(a, b)))
+
+
+def exp(x) -> Tensor:
+    """Return e to the power of `x`."""
+    return Exp()(as_float(x))
+
+
+def log(x) -> Tensor:
+    """Return the natural logarithm of `x`; -inf at 0 and NaN below."""
+    return Log()(as_float(x))
+
+
+def sqrt(x) -> Tensor:
+    """Return the square root of `x`; NaN below 0."""
+    return Sqrt()(as_float(x))
+
+
+def sin(x) -> Tensor:
+    """Return the sine of `x` in radians."""
+    return Sin()(as_float(x))
+
+
+def cos(x) -> Tensor:
+    """Return the cosine of `x` in radians."""
+    return Cos()(as_float(x))
+
+
+def abs(x) -> Tensor:
+    """Return the absolute value of `x`."""
+    return Abs()(as_tensor(x))
+
+
+def sign(x) -> Tensor:
+    """Return -1, 0 or 1; constant wherever it can be differentiated, so it has no graph."""
+    x = as_tensor(x)
+    return Tensor._wrap(array_module(x._array).sign(x._array))
+
+
+def maximum(a, b) -> Tensor:
+    """Return the larger of `a` and `b`, broadcast."""
+    return Maximum()(*_broadcast(*operands(a, b)))
+
+
+def minimum(a, b) -> Tensor:
+    """Return the smaller of `a` and `b`, broadcast."""
+    return Minimum()(*_broadcast(*operands(a, b)))
+
+
+def clip(x, min: float | None = None, max: float | None = None) -> Tensor:
+    """Return `x` limited to [min, max]; the gradient is 0 outside and 1 on the limits."""
+    if min is None and max is None:
+        raise UsageError("clip needs min, max or both")
+    return Clip(min, max)(as_tensor(x))
+
+
+def where(condition, a, b) -> Tensor:
+    """Return `a` where `condition` holds and `b` elsewhere, broadcast."""
+    a, b = operands(a, b)
+    condition = as_tensor(condition)
+    condition = condition if condition.dtype == bool else condition != 0
+    shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)
+    return Where()(condition, *(broadcast_to(t, shape) if t._requires_grad else t for t in (a, b)))
+
+
+def clone(x: Tensor) -> Tensor:
+    """Return a copy of `x` that gradients flow through."""
+    return Clone()(x)
+
+
+def _broadcast(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Broadcast those of the two that need a gradient; NumPy does the rest."""
+    if a._array.shape != b._array.shape:
+        shape = np.broadcast_shapes(a._array.shape, b._array.shape)
+        if a._requires_grad:
+            a = broadcast_to(a, shape)
+        if b._requires_grad:
+            b = broadcast_to(b, shape)
+    return a, b
+
+
+def _share_between(dy, first, tie):
+    da = where(tie, dy * 0.5, where(first, dy, 0.0))
+    return da, dy - da

@@ -1,0 +1,87 @@
+"""Indexing and slicing, and its opposite."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnmed.autograd import Op, Tensor
+from nnmed.backend.arrays import is_channels_last, zeros_channels_last
+from nnmed.errors import ShapeError
+from nnmed.ops.arguments import as_tensor
+
+
+class GetItem(Op):
+    """y = x[index],   dx = zeros with dy added at index"""
+
+    forward_latex = r"y_k = x_{i(k)}"
+    backward_latex = {
+        "x": r"\frac{\partial L}{\partial x_j} = "
+        r"\sum_{k:\, i(k) = j} \frac{\partial L}{\partial y_k}"
+    }
+    is_view = True
+
+    def __init__(self, index):
+        self.index = index
+
+    def forward(self, x):
+        self.channels_last = is_channels_last(x)
+        return x[self.index]
+
+    def backward(self, dy):
+        return AddAt(self.index, self.input_shapes[0], self.channels_last)(dy)
+
+    def flops(self, inputs, output):
+        return 0
+
+
+class AddAt(Op):
+    """y = zeros with x added at index (several times where it repeats),   dx = dy[index]"""
+
+    forward_latex = r"y_j = \sum_{k:\, i(k) = j} x_k"
+    backward_latex = {
+        "x": r"\frac{\partial L}{\partial x_k} = \frac{\partial L}{\partial y_{i(k)}}"
+    }
+
+    def __init__(self, index, shape, channels_last: bool = False):
+        self.index, self.shape, self.channels_last = index, shape, channels_last
+
+    def forward(self, x):
+        zeros = zeros_channels_last if self.channels_last else np.zeros
+        y = zeros(self.shape, x.dtype)
+        if _may_repeat(self.index):
+            np.add.at(y, self.index, x)
+        else:
+            y[self.index] = x
+        return y
+
+    def backward(self, dy):
+        return getitem(dy, self.index)
+
+
+def getitem(x, index) -> Tensor:
+    """Return ``x[index]`` by NumPy's rules; a view for integers and slices."""
+    x = as_tensor(x)
+    index = tuple(_plain(i) for i in index) if isinstance(index, tuple) else _plain(index)
+    try:
+        return GetItem(index)(x)
+    except IndexError as error:
+        raise IndexError(
+            f"index {index} does not fit a tensor of shape {x.shape}: {error}"
+        ) from None
+
+
+def _plain(index):
+    """Return one part of an index without tensors, and arrays as copies."""
+    if isinstance(index, Tensor):
+        index = index._array
+    if isinstance(index, (list, np.ndarray)):
+        index = np.array(index)
+        if index.dtype.kind not in "biu" and index.size:
+            raise ShapeError(f"an index must be integer or bool, got {index.dtype}")
+        return index if index.size else index.astype(np.int64)
+    return index
+
+
+def _may_repeat(index) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(part, np.ndarray) and part.dtype != bool for part in parts)

@@ -1,0 +1,217 @@
+"""Matrix products: matmul, linear, einsum."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnmed.autograd import Op, Tensor
+from nnmed.backend.products import matmul as product
+from nnmed.backend.threads import blas_single_thread
+from nnmed.errors import ShapeError
+from nnmed.ops.arguments import as_tensor, check_same_dtype, operands
+from nnmed.ops.indexing import getitem
+from nnmed.ops.reduction import sum
+from nnmed.ops.shape import broadcast_to, permute, reshape, transpose
+
+_DY = r"\frac{\partial L}{\partial Y}"
+
+
+class MatMul(Op):
+    """Y = A B for (stacks of) matrices,   dA = dY B^T,   dB = A^T dY"""
+
+    forward_latex = r"Y = A B"
+    backward_latex = {
+        "a": r"\frac{\partial L}{\partial A} = " + _DY + r"\, B^{\mathsf{T}}",
+        "b": r"\frac{\partial L}{\partial B} = A^{\mathsf{T}}\, " + _DY,
+    }
+
+    def forward(self, a, b):
+        self.keep(inputs=[i for i in (0, 1) if self.needs[1 - i]])
+        return product(a, b)
+
+    def backward(self, dy):
+        a, b = self.inputs
+        da = MatMul()(dy, transpose(b, -1, -2)) if self.needs[0] else None
+        return da, MatMul()(transpose(a, -1, -2), dy) if self.needs[1] else None
+
+    def flops(self, inputs, output):
+        return 2 * int(np.prod(output, dtype=np.int64)) * inputs[0][-1]
+
+
+class Linear(Op):
+    """Y = X W^T + b,   dX = dY W,   dW = dY^T X,   db = sum of the rows of dY"""
+
+    forward_latex = r"Y = X W^{\mathsf{T}} + b"
+    backward_latex = {
+        "x": r"\frac{\partial L}{\partial X} = " + _DY + r"\, W",
+        "weight": r"\frac{\partial L}{\partial W} = \left(" + _DY + r"\right)^{\mathsf{T}} X",
+        "bias": r"\frac{\partial L}{\partial b_j} = \sum_i \frac{\partial L}{\partial Y_{ij}}",
+    }
+
+    def forward(self, x, weight, bias=None):
+        self.keep(inputs=[i for i in (0, 1) if self.needs[1 - i]])
+        y = product(x, weight.T)
+        if bias is not None:
+            y += bias
+        return y
+
+    def backward(self, dy):
+        x, weight = self.inputs[:2]
+        dx = MatMul()(dy, weight) if self.needs[0] else None
+        dw = MatMul()(transpose(dy, 0, 1), x) if self.needs[1] else None
+        if len(self.needs) == 2:
+            return dx, dw
+        return dx, dw, sum(dy, 0) if self.needs[2] else None
+
+    def flops(self, inputs, output):
+        return 2 * int(np.prod(output, dtype=np.int64)) * inputs[1][1]
+
+
+class Einsum(Op):
+    """y = einsum of the operands; the gradient of one is an einsum of dy and the others
+
+    Within an operand no label repeats (:func:`einsum` takes diagonals first).
+    """
+
+    forward_latex = r"y_{o} = \sum_{s} \prod_k x^{(k)}_{l_k}"
+    backward_latex = {
+        "arrays": r"\frac{\partial L}{\partial x^{(m)}_{l_m}} = "
+        r"\sum \frac{\partial L}{\partial y_{o}} \prod_{k \ne m} x^{(k)}_{l_k}"
+    }
+
+    def __init__(self, labels: list[str], output: str):
+        self.labels, self.output_labels = labels, output
+
+    def forward(self, *arrays):
+        self.keep(inputs=range(len(arrays)))
+        with blas_single_thread():
+            y = np.einsum(self._equation(), *arrays, optimize=True)
+        return np.array(y) if np.may_share_memory(y, arrays[0]) else y
+
+    def backward(self, dy):
+        return tuple(
+            self._gradient(index, dy) if need else None for index, need in enumerate(self.needs)
+        )
+
+    def _gradient(self, index: int, dy: Tensor) -> Tensor:
+        own = self.labels[index]
+        others = [i for i in range(len(self.labels)) if i != index]
+        known = set(self.output_labels).union(*(self.labels[i] for i in others))
+        # A label that only this operand has was summed alone: dy repeats along it.
+        target = "".join(label for label in own if label in known)
+        labels = [self.output_labels, *(self.labels[i] for i in others)]
+        gradient = Einsum(labels, target)(dy, *(self.inputs[i] for i in others))
+        lengths = self.input_shapes[index]
+        kept = [n if label in known else 1 for label, n in zip(own, lengths)]
+        return broadcast_to(reshape(gradient, kept), lengths)
+
+    def _equation(self) -> str:
+        return f"{','.join(self.labels)}->{self.output_labels}"
+
+    def flops(self, inputs, output):
+        sizes = {c: n for labels, shape in zip(self.labels, inputs) for c, n in zip(labels, shape)}
+        return len(inputs) * int(np.prod(list(sizes.values()), dtype=np.int64))
+
+
+def matmul(a, b) -> Tensor:
+    """Return the matrix product of `a` and `b`, with NumPy's rules for 1-d and stacks."""
+    a, b = operands(a, b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(f"matmul: operands need a dimension, got {a.shape} and {b.shape}")
+    inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
+    if a.shape[-1] != inner:
+        raise ShapeError(f"matmul: {a.shape} @ {b.shape}: inner lengths {a.shape[-1]} != {inner}")
+    if a.ndim == 1:
+        y = matmul(reshape(a, 1, -1), b)
+        return reshape(y, (*y.shape[:-2], y.shape[-1]))
+    if b.ndim == 1:
+        y = matmul(a, reshape(b, -1, 1))
+        return reshape(y, y.shape[:-1])
+    if b.ndim == 2 and a.ndim > 2:  # one tall product instead of a stack
+        y = MatMul()(reshape(a, -1, a.shape[-1]), b)
+        return reshape(y, (*a.shape[:-1], b.shape[-1]))
+    if a.ndim > 2 or b.ndim > 2:
+        stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        a, b = (broadcast_to(t, (*stack, *t.shape[-2:])) for t in (a, b))
+    return MatMul()(a, b)
+
+
+def linear(input, weight, bias=None) -> Tensor:
+    """Return ``input @ weight.T + bias``.
+
+    Parameters
+    ----------
+    input : Tensor, (*, in_features)
+    weight : Tensor, (out_features, in_features) or (in_features,)
+    bias : Tensor, (out_features,) or (), optional
+
+    Returns
+    -------
+    Tensor, (*, out_features)
+    """
+    input, weight = as_tensor(input), as_tensor(weight)
+    bias = None if bias is None else as_tensor(bias)
+    check_same_dtype("linear", input=input, weight=weight, bias=bias)
+    if weight.ndim == 1:
+        y = matmul(input, weight)
+        return y if bias is None else y + bias
+    if weight.ndim != 2 or input.ndim < 1 or input.shape[-1] != weight.shape[1]:
+        raise ShapeError(
+            f"linear: weight expects {weight.shape[-1]} input features: input {input.shape}, "
+            f"weight {weight.shape}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ShapeError(f"linear: bias has shape {bias.shape}, expected {weight.shape[:1]}")
+    rows = reshape(input, -1 if input.numel() else int(np.prod(input.shape[:-1])), input.shape[-1])
+    y = Linear()(rows, weight) if bias is None else Linear()(rows, weight, bias)
+    return reshape(y, (*input.shape[:-1], weight.shape[0]))
+
+
+def einsum(equation: str, *tensors) -> Tensor:
+    """Return the sum of products that `equation` says, as ``numpy.einsum``.
+
+    Repeated labels in one operand (diagonals) and an ellipsis are understood.
+    """
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
+    tensors = [as_tensor(t) for t in tensors]
+    for index in range(1, len(tensors)):
+        tensors[0], tensors[index] = operands(tensors[0], tensors[index])
+    tensors = [operands(t, tensors[0])[0] for t in tensors]
+    labels, output = _parse(equation, tensors)
+    pairs = [_take_diagonals(t, own) for t, own in zip(tensors, labels)]
+    return Einsum([own for _, own in pairs], output)(*(t for t, _ in pairs))
+
+
+def _parse(equation: str, tensors) -> tuple[list[str], str]:
+    """Return the labels of each operand and of the output, ellipses spelt out."""
+    left, arrow, output = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(tensors):
+        raise ShapeError(f"einsum: {equation!r} names {len(terms)} operands, got {len(tensors)}")
+    free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in equation]
+    extra = [t.ndim - len(term.replace("...", "")) for t, term in zip(tensors, terms)]
+    for term, count, tensor in zip(terms, extra, tensors):
+        if count < 0 or (count and "..." not in term):
+            raise ShapeError(f"einsum: {term!r} does not fit a tensor of shape {tensor.shape}")
+    widest = max((c for c, term in zip(extra, terms) if "..." in term), default=0)
+    dots = "".join(free[:widest])
+    labels = [t.replace("...", dots[widest - c :]) for t, c in zip(terms, extra)]
+    if arrow:
+        return labels, output.replace("...", dots)
+    once = [c for c in sorted(set("".join(labels)) - set(dots)) if "".join(labels).count(c) == 1]
+    return labels, dots + "".join(once)
+
+
+def _take_diagonals(tensor: Tensor, labels: str) -> tuple[Tensor, str]:
+    """Return `tensor` with the diagonal taken of each repeated label."""
+    for label in dict.fromkeys(labels):
+        places = [i for i, c in enumerate(labels) if c == label]
+        if len(places) > 1:
+            if len({tensor.shape[i] for i in places}) > 1:
+                raise ShapeError(f"einsum: label {label!r} has two lengths in {tensor.shape}")
+            rest = [i for i in range(tensor.ndim) if i not in places]
+            count = np.arange(tensor.shape[places[0]])
+            tensor = getitem(permute(tensor, *places, *rest), (count,) * len(places))
+            labels = label + "".join(labels[i] for i in rest)
+    return tensor, labels

@@ -1,0 +1,94 @@
+"""Attach the ops to Tensor as operators and methods.
+
+The engine knows no op, so that it need not import upward; importing nnmed.ops brings both
+together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnmed.autograd import Tensor
+from nnmed.backend.arrays import DEVICES, to_device
+from nnmed.ops import comparison, elementwise, indexing, linalg, reduction, shape
+from nnmed.ops.arguments import cast
+
+
+def _swapped(function):
+    def reflected(self, other):
+        return function(other, self)
+
+    return reflected
+
+
+def _to(self: Tensor, target) -> Tensor:
+    """Return the tensor on a device (``"cpu"``, ``"gpu"``) or with a dtype."""
+    if isinstance(target, str) and (target in DEVICES or target.startswith("cuda")):
+        array = to_device(self._array, target)
+        return self if array is self._array else Tensor._wrap(array)
+    return cast(self, target)
+
+
+def _cpu(self: Tensor) -> Tensor:
+    """Return the tensor on the CPU."""
+    return _to(self, "cpu")
+
+
+def _float(self: Tensor) -> Tensor:
+    """Return the tensor as float32."""
+    return cast(self, np.float32)
+
+
+def _double(self: Tensor) -> Tensor:
+    """Return the tensor as float64."""
+    return cast(self, np.float64)
+
+
+def _long(self: Tensor) -> Tensor:
+    """Return the tensor as int64."""
+    return cast(self, np.int64)
+
+
+def _transposed(self: Tensor) -> Tensor:
+    """The matrix transposed, as a view."""
+    return shape.transpose(self, 0, 1) if self.ndim > 1 else self
+
+
+_OPERATORS = {
+    "add": elementwise.add, "sub": elementwise.sub, "mul": elementwise.mul,
+    "truediv": elementwise.div, "pow": elementwise.pow, "matmul": linalg.matmul,
+}  # fmt: skip
+_COMPARISONS = {
+    "eq": comparison.eq, "ne": comparison.ne, "lt": comparison.lt, "le": comparison.le,
+    "gt": comparison.gt, "ge": comparison.ge,
+}  # fmt: skip
+_METHODS = (
+    elementwise.exp, elementwise.log, elementwise.sqrt, elementwise.abs, elementwise.sin,
+    elementwise.cos, elementwise.pow, elementwise.clip, elementwise.clone, elementwise.sign,
+    reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min,
+    reduction.amax, reduction.amin, reduction.argmax, reduction.argmin,
+    shape.reshape, shape.flatten, shape.squeeze, shape.unsqueeze, shape.permute,
+    shape.transpose, shape.expand, shape.broadcast_to, shape.split, linalg.matmul,
+)  # fmt: skip
+
+
+def attach() -> None:
+    """Give Tensor its operators and methods."""
+    for name, function in _OPERATORS.items():
+        setattr(Tensor, f"__{name}__", function)
+        setattr(Tensor, f"__r{name}__", _swapped(function))
+    for name, function in _COMPARISONS.items():
+        setattr(Tensor, f"__{name}__", function)
+    for function in _METHODS:
+        setattr(Tensor, function.__name__, function)
+    Tensor.__neg__, Tensor.__abs__ = elementwise.neg, elementwise.abs
+    Tensor.__invert__ = comparison.logical_not
+    Tensor.__and__, Tensor.__or__ = comparison.logical_and, comparison.logical_or
+    Tensor.__getitem__, Tensor.view, Tensor.clamp = (
+        indexing.getitem,
+        shape.reshape,
+        elementwise.clip,
+    )
+    Tensor.to, Tensor.cpu = _to, _cpu
+    Tensor.float, Tensor.double, Tensor.long = _float, _double, _long
+    Tensor.T = property(_transposed)

@@ -1,0 +1,204 @@
+"""Sums, means, variances and extrema over some or all dimensions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nnmed.autograd import Op, Tensor
+from nnmed.backend.arrays import array_module
+from nnmed.errors import DTypeError, ShapeError
+from nnmed.ops.arguments import as_tensor, dimension, dimensions
+from nnmed.ops.indexing import getitem
+from nnmed.ops.shape import broadcast_to, reshape
+
+
+class ValuesAndIndices(NamedTuple):
+    """Extreme values along a dimension, and where they stand."""
+
+    values: Tensor
+    indices: Tensor
+
+
+class Sum(Op):
+    """y = sum of x over some dimensions,   dx = dy repeated over them"""
+
+    forward_latex = r"y_j = \sum_i x_{ij}"
+    backward_latex = {"x": r"\frac{\partial L}{\partial x_{ij}} = \frac{\partial L}{\partial y_j}"}
+
+    def __init__(self, dims, keepdim: bool):
+        self.dims, self.keepdim = dims, keepdim
+
+    def forward(self, x):
+        return x.sum(axis=self.dims, keepdims=self.keepdim)
+
+    def backward(self, dy):
+        return _repeat(dy, self.input_shapes[0], self.dims)
+
+    def flops(self, inputs, output):
+        return int(np.prod(inputs[0], dtype=np.int64))
+
+
+class Mean(Op):
+    """y = (1/n) sum of x over some dimensions,   dx = dy / n repeated over them"""
+
+    forward_latex = r"y_j = \frac{1}{n} \sum_{i=1}^n x_{ij}"
+    backward_latex = {
+        "x": r"\frac{\partial L}{\partial x_{ij}} = "
+        r"\frac{1}{n} \frac{\partial L}{\partial y_j}"
+    }
+
+    def __init__(self, dims, keepdim: bool):
+        self.dims, self.keepdim = dims, keepdim
+
+    def forward(self, x):
+        self.count = int(np.prod([x.shape[d] for d in self.dims], dtype=np.int64))
+        # 0 / 0 is NaN here, as in PyTorch, without NumPy's warning for an empty mean.
+        with np.errstate(invalid="ignore"):
+            return np.true_divide(
+                x.sum(axis=self.dims, keepdims=self.keepdim), self.count, dtype=x.dtype
+            )
+
+    def backward(self, dy):
+        return _repeat(dy / (self.count or 1), self.input_shapes[0], self.dims)
+
+    def flops(self, inputs, output):
+        return int(np.prod(inputs[0], dtype=np.int64))
+
+
+class Extremum(Op):
+    """y = max (or min) of x over some dimensions,   dx = dy [x = y] / number of ties
+
+    All elements that attain the extremum share the gradient equally.
+    """
+
+    forward_latex = (
+        r"y_j = \operatorname*{ext}_i x_{ij}, \quad \operatorname{ext} \in \{\max, \min\}"
+    )
+    backward_latex = {
+        "x": r"\frac{\partial L}{\partial x_{ij}} = "
+        r"\frac{[x_{ij} = y_j]}{\sum_k [x_{kj} = y_j]} \frac{\partial L}{\partial y_j}"
+    }
+
+    def __init__(self, largest: bool, dims, keepdim: bool):
+        self.largest, self.dims, self.keepdim = largest, dims, keepdim
+
+    def forward(self, x):
+        y = (x.max if self.largest else x.min)(axis=self.dims, keepdims=True)
+        self.keep(attained=(x == y) | ((x != x) & (y != y)))
+        return y if self.keepdim else y.reshape([
+            n for i, n in enumerate(x.shape) if i not in self.dims
+        ])  # fmt: skip
+
+    def backward(self, dy):
+        attained = self.kept["attained"]
+        count = attained.sum(axis=self.dims, keepdims=True)
+        share = Tensor._wrap((attained / count).astype(dy.dtype))
+        return _repeat(dy, self.input_shapes[0], self.dims) * share
+
+    def flops(self, inputs, output):
+        return int(np.prod(inputs[0], dtype=np.int64))
+
+
+def sum(x, dim=None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
+    """Return the sum over `dim` (one, several or all); bool and integers give int64."""
+    x = as_tensor(x)
+    return Sum(_dims(x, dim, axis), keepdim or keepdims)(x)
+
+
+def mean(x, dim=None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
+    """Return the mean over `dim` (one, several or all); NaN over no elements."""
+    x = as_tensor(x)
+    if x.dtype.kind != "f":
+        raise DTypeError(f"mean needs a float tensor, got {x.dtype}: convert it with .float()")
+    return Mean(_dims(x, dim, axis), keepdim or keepdims)(x)
+
+
+def var(x, dim=None, *, correction: float = 1, keepdim=False, axis=None, keepdims=False) -> Tensor:
+    """Return the variance over `dim`: squared distances from the mean over n - correction."""
+    x = as_tensor(x)
+    dims = _dims(x, dim, axis)
+    centred = x - mean(x, dims, keepdim=True)
+    freedom = int(np.prod([x.shape[d] for d in dims], dtype=np.int64)) - correction
+    total = sum(centred * centred, dims, keepdim or keepdims)
+    return total * (1.0 / freedom if freedom > 0 else float("nan"))
+
+
+def max(x, dim=None, keepdim=False, *, axis=None, keepdims=False):
+    """Return the largest element, or (values, indices) along one dimension.
+
+    Without `dim`, equal maxima share the gradient; with `dim`, it goes to the element whose
+    index is returned, the first of the equal ones.
+    """
+    return _extremum(x, True, dim if axis is None else axis, keepdim or keepdims)
+
+
+def min(x, dim=None, keepdim=False, *, axis=None, keepdims=False):
+    """Return the smallest element, or (values, indices) along one dimension; see :func:`max`."""
+    return _extremum(x, False, dim if axis is None else axis, keepdim or keepdims)
+
+
+def amax(x, dim=None, keepdim=False) -> Tensor:
+    """Return the maximum over `dim` (one, several or all); ties share the gradient."""
+    return _shared_extremum(as_tensor(x), True, dim, keepdim)
+
+
+def amin(x, dim=None, keepdim=False) -> Tensor:
+    """Return the minimum over `dim` (one, several or all); ties share the gradient."""
+    return _shared_extremum(as_tensor(x), False, dim, keepdim)
+
+
+def argmax(x, dim: int | None = None, keepdim=False) -> Tensor:
+    """Return the index of the first maximum along `dim`, or in the flattened tensor."""
+    return _arg_extremum(as_tensor(x), True, dim, keepdim)
+
+
+def argmin(x, dim: int | None = None, keepdim=False) -> Tensor:
+    """Return the index of the first minimum along `dim`, or in the flattened tensor."""
+    return _arg_extremum(as_tensor(x), False, dim, keepdim)
+
+
+def _extremum(x, largest, dim, keepdim):
+    x = as_tensor(x)
+    if dim is None:
+        return _shared_extremum(x, largest, None, keepdim)
+    dim = dimension(dim, x.ndim)
+    if x.ndim == 0:
+        return ValuesAndIndices(x, Tensor._wrap(np.zeros((), np.int64)))
+    indices = _arg_extremum(x, largest, dim, True)._array
+    grid = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
+    grid[dim] = indices
+    values, indices = getitem(x, tuple(grid)), Tensor._wrap(indices)
+    if not keepdim:
+        shape = x.shape[:dim] + x.shape[dim + 1 :]
+        values, indices = reshape(values, shape), reshape(indices, shape)
+    return ValuesAndIndices(values, indices)
+
+
+def _shared_extremum(x, largest, dim, keepdim) -> Tensor:
+    _check_not_empty(x, "max" if largest else "min")
+    return Extremum(largest, dimensions(dim, x.ndim), keepdim)(x)
+
+
+def _arg_extremum(x, largest, dim, keepdim) -> Tensor:
+    _check_not_empty(x, "argmax" if largest else "argmin")
+    xp = array_module(x._array)
+    axis = None if dim is None else dimension(dim, x.ndim)
+    function = xp.argmax if largest else xp.argmin
+    return Tensor._wrap(xp.asarray(function(x._array, axis=axis, keepdims=keepdim), np.int64))
+
+
+def _check_not_empty(x, name) -> None:
+    if x.numel() == 0:
+        raise ShapeError(f"{name} of an empty tensor (shape {x.shape}) does not exist")
+
+
+def _dims(x: Tensor, dim, axis) -> tuple[int, ...]:
+    return dimensions(dim if axis is None else axis, x.ndim)
+
+
+def _repeat(dy: Tensor, shape, dims) -> Tensor:
+    """Repeat `dy` to `shape` over the reduced `dims`."""
+    kept = [1 if i in dims else n for i, n in enumerate(shape)]
+    return broadcast_to(reshape(dy, kept), shape)

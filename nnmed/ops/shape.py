@@ -1,0 +1,253 @@
+"""Ops that move elements and compute nothing: reshape, permute, broadcast, join, split."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnmed.autograd import Op, Tensor
+from nnmed.errors import ShapeError
+from nnmed.ops.arguments import as_tensor, dimension, dimensions, operands, shape_argument
+
+_DY = r"\frac{\partial L}{\partial y}"
+_BY_X = r"\frac{\partial L}{\partial x} = "
+
+
+class Reshape(Op):
+    """y = x with another shape, elements in row-major order;   dx = dy with the shape of x"""
+
+    forward_latex = r"y = \operatorname{reshape}(x)"
+    backward_latex = {"x": _BY_X + r"\operatorname{reshape}\left(" + _DY + r"\right)"}
+    is_view = True
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def forward(self, x):
+        return x.reshape(self.shape)
+
+    def backward(self, dy):
+        return reshape(dy, self.input_shapes[0])
+
+    def flops(self, inputs, output):
+        return 0
+
+
+class Permute(Op):
+    """y = x with dimensions in another order;   dx = dy with the order undone"""
+
+    forward_latex = r"y_{i_{\pi(1)} \dots i_{\pi(n)}} = x_{i_1 \dots i_n}"
+    backward_latex = {
+        "x": r"\frac{\partial L}{\partial x_{i_1 \dots i_n}} = "
+        r"\frac{\partial L}{\partial y_{i_{\pi(1)} \dots i_{\pi(n)}}}"
+    }
+    is_view = True
+
+    def __init__(self, dims):
+        self.dims = dims
+
+    def forward(self, x):
+        return x.transpose(self.dims)
+
+    def backward(self, dy):
+        return Permute(tuple(int(i) for i in np.argsort(self.dims)))(dy)
+
+    def flops(self, inputs, output):
+        return 0
+
+
+class BroadcastTo(Op):
+    """y = x repeated along some dimensions;   dx = sum of dy over the repetitions"""
+
+    forward_latex = r"y_{ij} = x_{j}"
+    backward_latex = {
+        "x": r"\frac{\partial L}{\partial x_{j}} = \sum_i \frac{\partial L}{\partial y_{ij}}"
+    }
+    is_view = True
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def forward(self, x):
+        return np.broadcast_to(x, self.shape)
+
+    def backward(self, dy):
+        return sum_to(dy, self.input_shapes[0])
+
+    def flops(self, inputs, output):
+        return 0
+
+
+class SumTo(Op):
+    """y = sum of x over the dimensions that broadcasting made;   dx = dy repeated"""
+
+    forward_latex = r"y_{j} = \sum_i x_{ij}"
+    backward_latex = {
+        "x": r"\frac{\partial L}{\partial x_{ij}} = \frac{\partial L}{\partial y_{j}}"
+    }
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def forward(self, x):
+        extra = x.ndim - len(self.shape)
+        ones = [i + extra for i, n in enumerate(self.shape) if n == 1 and x.shape[i + extra] != 1]
+        return x.sum(axis=(*range(extra), *ones), keepdims=True).reshape(self.shape)
+
+    def backward(self, dy):
+        return broadcast_to(dy, self.input_shapes[0])
+
+    def flops(self, inputs, output):
+        return int(np.prod(inputs[0], dtype=np.int64))
+
+
+class Concatenate(Op):
+    """y = the inputs one after the other along a dimension;   dx_k = its part of dy"""
+
+    forward_latex = r"y = [\,x_1,\, x_2,\, \dots\,]"
+    backward_latex = {
+        "arrays": r"\frac{\partial L}{\partial x_k} = "
+        r"\left(\frac{\partial L}{\partial y}\right)_{\text{part } k}"
+    }
+
+    def __init__(self, dim: int):
+        self.dim = dim
+
+    def forward(self, *arrays):
+        return np.concatenate(arrays, self.dim)
+
+    def backward(self, dy):
+        lengths = [shape[self.dim] for shape in self.input_shapes]
+        parts = split(dy, lengths, self.dim)
+        return tuple(part if need else None for part, need in zip(parts, self.needs))
+
+    def flops(self, inputs, output):
+        return 0
+
+
+def reshape(x, *shape) -> Tensor:
+    """Return `x` with another shape; one length may be -1. A view where memory allows."""
+    x = as_tensor(x)
+    shape = shape_argument(shape)
+    if x._array.shape == shape:
+        return x
+    known = int(np.prod([n for n in shape if n != -1], dtype=np.int64))
+    fits = shape.count(-1) == 0 and known == x.numel()
+    fits = fits or (shape.count(-1) == 1 and known > 0 and x.numel() % known == 0)
+    if not fits:
+        raise ShapeError(f"reshape: {x.shape} has {x.numel()} elements, they do not fit {shape}")
+    return Reshape(shape)(x)
+
+
+def flatten(x, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Return `x` with dimensions `start_dim` to `end_dim` made one."""
+    x = as_tensor(x)
+    start, end = dimension(start_dim, x.ndim), dimension(end_dim, x.ndim)
+    if start > end:
+        raise ShapeError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    length = int(np.prod(x.shape[start : end + 1], dtype=np.int64))
+    return reshape(x, (*x.shape[:start], length, *x.shape[end + 1 :]))
+
+
+def squeeze(x, dim=None) -> Tensor:
+    """Return `x` without its dimensions of length 1 (all of them, or those in `dim`)."""
+    x = as_tensor(x)
+    dims = dimensions(dim, x.ndim)
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in dims))
+
+
+def unsqueeze(x, dim: int) -> Tensor:
+    """Return `x` with a dimension of length 1 put in at position `dim`."""
+    x = as_tensor(x)
+    dim = dimension(dim, x.ndim + 1)
+    return reshape(x, (*x.shape[:dim], 1, *x.shape[dim:]))
+
+
+def permute(x, *dims) -> Tensor:
+    """Return `x` with its dimensions in the order `dims`, as a view."""
+    x = as_tensor(x)
+    dims = shape_argument(dims)
+    if len(dims) != x.ndim or len(dimensions(dims, x.ndim)) != x.ndim:
+        raise ShapeError(f"permute: {dims} is no order of the dimensions of {x.shape}")
+    return Permute(dimensions(dims, x.ndim))(x)
+
+
+def transpose(x, dim0: int, dim1: int) -> Tensor:
+    """Return `x` with two dimensions swapped, as a view."""
+    x = as_tensor(x)
+    dims = list(range(x.ndim))
+    i, j = dimension(dim0, x.ndim), dimension(dim1, x.ndim)
+    dims[i], dims[j] = dims[j], dims[i]
+    return Permute(tuple(dims))(x)
+
+
+def broadcast_to(x, shape) -> Tensor:
+    """Return `x` repeated to `shape` by NumPy's rules, as a read-only view."""
+    x = as_tensor(x)
+    shape = tuple(shape)
+    return x if x._array.shape == shape else BroadcastTo(shape)(x)
+
+
+def expand(x, *sizes) -> Tensor:
+    """Return `x` repeated to `sizes`, where -1 keeps a length."""
+    x = as_tensor(x)
+    sizes = shape_argument(sizes)
+    extra = len(sizes) - x.ndim
+    kept = [x.shape[i - extra] if n == -1 and i >= extra else n for i, n in enumerate(sizes)]
+    return broadcast_to(x, kept)
+
+
+def sum_to(x, shape) -> Tensor:
+    """Return `x` summed to `shape`: the opposite of :func:`broadcast_to`."""
+    x = as_tensor(x)
+    shape = tuple(shape)
+    return x if x._array.shape == shape else SumTo(shape)(x)
+
+
+def concatenate(tensors, dim: int = 0) -> Tensor:
+    """Return the tensors joined along `dim`; all other lengths must agree."""
+    tensors = [as_tensor(t) for t in tensors]
+    if not tensors:
+        raise ShapeError("concatenate: no tensors given")
+    first = tensors[0]
+    axis = dimension(dim, first.ndim)
+    for t in tensors:
+        same = t.ndim == first.ndim > 0 and all(
+            a == b for i, (a, b) in enumerate(zip(t.shape, first.shape)) if i != axis
+        )
+        if not same:
+            shapes = ", ".join(str(t.shape) for t in tensors)
+            raise ShapeError(f"concatenate: shapes differ outside dim {dim}: {shapes}")
+    for index in range(1, len(tensors)):  # one dtype for all
+        first, tensors[index] = operands(first, tensors[index])
+    tensors = [operands(t, first)[0] for t in tensors]
+    return Concatenate(axis)(*tensors)
+
+
+def stack(tensors, dim: int = 0) -> Tensor:
+    """Return the tensors, all of one shape, joined along a new dimension."""
+    tensors = [as_tensor(t) for t in tensors]
+    if len({t.shape for t in tensors}) != 1:
+        raise ShapeError(f"stack: shapes differ or none given: {[t.shape for t in tensors]}")
+    return concatenate([unsqueeze(t, dim) for t in tensors], dimension(dim, tensors[0].ndim + 1))
+
+
+def split(x, split_size_or_sections, dim: int = 0) -> tuple[Tensor, ...]:
+    """Return the pieces of `x` along `dim`.
+
+    Parameters
+    ----------
+    split_size_or_sections : int or sequence of int
+        Length of each piece (the last may be shorter), or the lengths of all.
+    """
+    x = as_tensor(x)
+    dim = dimension(dim, x.ndim)
+    total, sizes = x.shape[dim], split_size_or_sections
+    if isinstance(sizes, (int, np.integer)):
+        if sizes < 1:
+            raise ShapeError(f"split: the length of a piece must be positive, got {sizes}")
+        sizes = [min(sizes, total - start) for start in range(0, max(total, 1), sizes)]
+    if sum(sizes) != total or min(sizes) < 0:
+        raise ShapeError(f"split: lengths {list(sizes)} do not add up to {total} along dim {dim}")
+    stops = np.cumsum(sizes)
+    before = (slice(None),) * dim
+    return tuple(x[(*before, slice(int(e) - n, int(e)))] for n, e in zip(sizes, stops))
