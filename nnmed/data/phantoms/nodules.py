@@ -1,0 +1,71 @@
+"""The nodule: drawn for every phantom, put into the image of the positive ones only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .anatomy import LUNG, SOFT, Anatomy, chord, lung
+
+DIAMETERS = (9.0, 30.0)
+DENSITIES = (0.9, 1.6)
+
+
+@dataclass(frozen=True)
+class Nodule:
+    """A roughly spherical opacity.
+
+    Attributes
+    ----------
+    x, y : centre in the patient's plane, mm.
+    diameter : mm.
+    density : attenuation added to lung, relative to solid soft tissue; above 1 it is partly
+        calcified, below it is partly solid.
+    lobes : amplitudes and phases of the outline's waves of order 2, 3, 4 and 5.
+    """
+
+    x: float
+    y: float
+    diameter: float
+    density: float
+    lobes: tuple[tuple[float, float], ...]
+
+    @property
+    def contrast(self) -> float:
+        """Line integral that the nodule adds at its centre (dimensionless)."""
+        return (SOFT - LUNG) * self.density * self.diameter
+
+    def thickness(self, x, y):
+        """Thickness in mm along the rays at `x`, `y`, and whether they cross the nodule."""
+        dx, dy = x - self.x, y - self.y
+        phi = np.arctan2(dy, dx)
+        outline = 1.0
+        for order, (amplitude, phase) in enumerate(self.lobes, start=2):
+            outline = outline + amplitude * np.cos(order * phi + phase)
+        r2 = (dx * dx + dy * dy) / (0.5 * self.diameter * outline) ** 2
+        return self.diameter * chord(r2), r2 < 1
+
+
+def draw_nodule(rng: np.random.Generator, a: Anatomy) -> Nodule:
+    """Draw a nodule that lies wholly in open lung, clear of heart and diaphragm.
+
+    Every phantom draws one, whatever its label. The number of draws is the same for all.
+    """
+    low, high = DIAMETERS
+    diameter = low * (high / low) ** rng.random()
+    density = rng.uniform(*DENSITIES)
+    lobes = tuple(
+        (float(rng.uniform(0, 0.11 / order**0.5)), float(rng.uniform(0, 2 * np.pi)))
+        for order in range(2, 6)
+    )
+    places = rng.uniform((-a.chest, a.apex), (a.chest, a.base + 30), (256, 2))
+    # Lung must be deep at the centre and around the edge.
+    ring = np.linspace(0, 2 * np.pi, 9)[:-1]
+    reach = 0.6 * diameter + 3
+    xs = places[:, :1] + reach * np.append(np.cos(ring), 0)
+    ys = places[:, 1:] + reach * np.append(np.sin(ring), 0)
+    room = lung(xs, ys, a).min(axis=1)
+    fits = np.nonzero(room > 0.3 * a.depth)[0]
+    x, y = places[fits[0] if fits.size else np.argmax(room)]
+    return Nodule(float(x), float(y), float(diameter), float(density), lobes)
