@@ -1,0 +1,93 @@
+"""dropout with counter-based random words, so that any device draws the same mask.
+
+Element ``i`` is kept if word ``i`` of the key's Philox sequence is at least
+``threshold(p)``. Elements are numbered in an order that depends on the shape alone, not on
+memory or device: row-major over the axes (N, H, W, C) for an (N, C, H, W) array, row-major
+over the axes as they are for all other ranks. That is the memory order of the channels-last
+arrays in use here, whose mask then needs no transposition; for another layout the mask is
+drawn in that order and read through a transposed view, a byte an element.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnmed.backend.random import philox_uint32
+from nnmed.backend.threads import parallel_for
+from nnmed.kernels.elementwise import CHUNK, apply, flatten, for_chunks, memory_order, unflatten
+
+_DRAW = 4 * CHUNK  # elements: starting a generator takes as long as 5000 words
+
+
+def threshold(p: float) -> int:
+    """Return the smallest 32-bit word that keeps an element: p as a multiple of 2**-32."""
+    return round(p * 2**32)
+
+
+def element_order(ndim: int) -> tuple[int, ...]:
+    """Return the axes in which elements are numbered, outermost first."""
+    return (0, 2, 3, 1) if ndim == 4 else tuple(range(ndim))
+
+
+def dropout(x, p, key):
+    """Return x / (1 - p) where kept and 0 * x elsewhere, and the mask as packed bits.
+
+    Parameters
+    ----------
+    x : array
+    p : float
+        Probability of dropping an element, in [0, 1].
+    key : tuple of int
+        Philox key of this draw.
+
+    Returns
+    -------
+    y : array
+    bits : array of uint8
+        Bit ``i`` (little end first) tells whether element ``i`` was kept.
+    """
+    bits = _draw(x.size, p, key)
+    return _masked(x, bits, p), bits
+
+
+def dropout_grad(dy, bits, p):
+    """Return dy / (1 - p) where kept and 0 * dy elsewhere."""
+    return _masked(dy, bits, p)
+
+
+def _draw(size, p, key):
+    bits = np.zeros(-(-size // 8), np.uint8)
+    lowest = threshold(p)
+    if lowest == 2**32:
+        return bits
+
+    def task(index):
+        start, stop = index * _DRAW, min((index + 1) * _DRAW, size)
+        keep = philox_uint32(key, start, stop - start) >= np.uint32(lowest)
+        bits[start // 8 : -(-stop // 8)] = np.packbits(keep, bitorder="little")
+
+    parallel_for(task, -(-size // _DRAW))
+    return bits
+
+
+def _masked(x, bits, p):
+    order = element_order(x.ndim)
+    scale = 0.0 if p == 1 else 1 / (1 - p)
+    if memory_order(x) is None:
+        x = unflatten(x.transpose(order).reshape(-1), x.shape, order)
+
+    def multiply(y, x, keep):
+        np.multiply(x, keep, out=y)
+        np.multiply(y, scale, out=y)
+
+    if not x.transpose(order).flags.c_contiguous:
+        keep = np.unpackbits(bits, count=x.size, bitorder="little")
+        return apply(multiply, x, unflatten(keep, x.shape, order))
+    source, result = flatten(x, order), np.empty(x.size, x.dtype)
+
+    def task(_, start, stop):
+        keep = np.unpackbits(bits[start // 8 :], count=stop - start, bitorder="little")
+        multiply(result[start:stop], source[start:stop], keep)
+
+    for_chunks(task, x.size)
+    return unflatten(result, x.shape, order)

@@ -1,0 +1,125 @@
+"""Run element-wise work over flat memory, a cache-sized chunk at a time.
+
+A chain of NumPy calls over a large array fetches it from memory once a call. Here every
+call of the chain works on one chunk, with temporaries that each thread reuses, so all but
+the first read and the last write stay in the L2 cache. Arrays are read in *their* memory
+order, whatever the layout: channels-last in, channels-last out, without a copy.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from nnmed.backend.threads import parallel_for
+
+CHUNK = 16384  # elements; a multiple of 8, so that packed bits of a chunk are whole bytes
+
+_local = threading.local()
+
+
+def memory_order(x) -> tuple[int, ...] | None:
+    """Return the axes of `x` from outermost to innermost, or None if `x` has gaps."""
+    if x.flags.c_contiguous:
+        return tuple(range(x.ndim))
+    order = tuple(sorted(range(x.ndim), key=lambda axis: -x.strides[axis]))
+    return order if x.transpose(order).flags.c_contiguous else None
+
+
+def dense(x):
+    """Return `x`, or a copy if it has gaps, and the memory order of what is returned."""
+    order = memory_order(x)
+    if order is None:
+        x = np.array(x, order="K", subok=False)
+        order = memory_order(x)
+    return x, order
+
+
+def flatten(x, order):
+    """Return the elements of `x` along `order` as a 1-d array: a view where possible.
+
+    An array that repeats one element (the gradient of a sum) becomes that element, 0-d.
+    """
+    if x.size > 1 and not any(x.strides):
+        return x[(0,) * x.ndim].reshape(())
+    return x.transpose(order).reshape(-1)
+
+
+def unflatten(values, shape, order):
+    """Return the 1-d `values` as an array of logical `shape` with memory order `order`."""
+    inverse = np.argsort(order) if order else ()
+    return values.reshape([shape[axis] for axis in order]).transpose(tuple(inverse))
+
+
+def take(values, start: int, stop: int):
+    """Return one chunk of what :func:`flatten` gave."""
+    return values if values.ndim == 0 else values[start:stop]
+
+
+def temporaries(count: int, size: int, dtype) -> list[np.ndarray]:
+    """Return `count` uninitialised arrays that belong to this thread until its next call."""
+    key = np.dtype(dtype).char
+    buffers = _local.__dict__.get(key)
+    if buffers is None or len(buffers) < count or buffers.shape[1] < size:
+        rows = max(count, 0 if buffers is None else len(buffers))
+        columns = max(size, CHUNK, 0 if buffers is None else buffers.shape[1])
+        buffers = _local.__dict__[key] = np.empty((rows, columns), dtype)
+    return [buffers[row, :size] for row in range(count)]
+
+
+def for_chunks(task, size: int) -> None:
+    """Call ``task(index, start, stop)`` for each chunk of ``range(size)`` on the threads.
+
+    Overflow and NaN are part of the functions' ranges here, not worth a warning.
+    """
+
+    def run(index):
+        start = index * CHUNK
+        with np.errstate(all="ignore"):  # this setting belongs to a thread
+            task(index, start, min(start + CHUNK, size))
+
+    count = -(-size // CHUNK)
+    if count == 1:
+        run(0)
+    else:
+        parallel_for(run, count)
+
+
+def zeros(size: int, dtype) -> np.ndarray:
+    """Return a read-only row of zeros: NumPy's maximum is three times faster than with 0."""
+    return _zeros[np.dtype(dtype).char][:size]
+
+
+def apply(function, x, *others, scratch: int = 0):
+    """Return the array that `function` fills, chunk by chunk, from `x` and `others`.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(y, x, *others, *temporaries)`` on 1-d chunks of equal length; it writes
+        its result into `y`, which may serve as a temporary before.
+    x : array
+        Gives shape, memory order and dtype of the result.
+    *others : array
+        Arrays of the same shape in any layout. One that repeats a single element comes as
+        a 0-d array.
+    scratch : int
+        How many temporaries are wanted.
+    """
+    x, order = dense(x)
+    flat = [flatten(array, order) for array in (x, *others)]
+    result = np.empty(x.size, x.dtype)
+
+    def task(_, start, stop):
+        pieces = [take(values, start, stop) for values in flat]
+        buffers = temporaries(scratch, stop - start, x.dtype) if scratch else ()
+        function(result[start:stop], *pieces, *buffers)
+
+    for_chunks(task, x.size)
+    return unflatten(result, x.shape, order)
+
+
+_zeros = {dtype.char: np.zeros(CHUNK, dtype) for dtype in map(np.dtype, (np.float32, np.float64))}
+for _row in _zeros.values():
+    _row.flags.writeable = False
