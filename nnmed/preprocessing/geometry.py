@@ -163,11 +163,8 @@ class RandomAffine(Transform):
         size, spacing = sample.image.shape[1:], sample.spacing
         aspect = 1.0 if spacing is None else spacing[0] / spacing[1]
         matrix, offset = warp.affine_map(size, degrees, scale, shift, aspect)
-        rows, columns = warp.source_grid(size, matrix, offset)
-        image = warp.warp_bilinear(sample.image, rows, columns, self.fill)
-        mask, boxes = sample.mask, sample.boxes
-        if mask is not None:
-            mask = warp.warp_nearest(mask, rows, columns)
+        image, mask = warp.warp_affine(sample.image, sample.mask, matrix, offset, self.fill)
+        boxes = sample.boxes
         if boxes is not None:
             boxes = warp.map_boxes(boxes, matrix, offset, size)
         if spacing is not None:

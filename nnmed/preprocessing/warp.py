@@ -11,6 +11,11 @@ import math
 
 import numpy as np
 
+from nnmed.backend.threads import chunks
+
+BLOCK = 4096
+"""Pixels warped at a time, so that all scratch stays in the cache."""
+
 MIN_VISIBLE = 0.1
 """A box of which a smaller part than this remains inside the image is dropped."""
 
@@ -40,69 +45,37 @@ def affine_map(size, degrees, scale, shift, aspect=1.0):
     return matrix, centre + moved - matrix @ centre
 
 
-def source_grid(size, matrix, offset):
-    """Return for each output pixel the row and column it comes from: two (H, W) float32.
+def warp_affine(image, mask, matrix, offset, fill):
+    """Return `image` (C, H, W) and `mask` (H, W) or None, moved by the map, at the same size.
 
-    Integers are the centres of input pixels.
+    The image is interpolated bilinearly, the mask takes the nearest pixel. Outside the
+    image lies the number `fill`, or its nearest edge pixel if that is "edge"; outside the
+    mask is 0.
     """
-    height, width = size
-    inverse = np.linalg.inv(matrix)
-    # Index i stands for the point i + 0.5, on both sides of the map.
-    start = inverse @ (0.5 - offset) - 0.5
-    columns = np.arange(width, dtype=np.float64)
-    rows = np.arange(height, dtype=np.float64)[:, None]
-
-    def grid(k):
-        along = (inverse[k, 0] * columns + start[k]).astype(np.float32)
-        return along + (inverse[k, 1] * rows).astype(np.float32)
-
-    return grid(1), grid(0)
-
-
-def warp_bilinear(image, rows, columns, fill):
-    """Return `image` (C, H, W) sampled at the points `rows`, `columns`, each (H', W').
-
-    Outside the image lies the number `fill`, or the nearest edge pixel if it is "edge".
-    """
-    channels, height, width = image.shape
-    edge = fill == "edge"
-    inside = (0, height - 1, 0, width - 1) if edge else (-1, height, -1, width)
-    # A frame of one pixel (two at the far side) stands for the outside: no branches.
-    row = np.clip(rows, inside[0], inside[1])
-    column = np.clip(columns, inside[2], inside[3])
-    row += 1
-    column += 1
-    index = row.astype(np.intp)
-    left = column.astype(np.intp)
-    row -= index
-    column -= left
+    height, width = image.shape[1:]
+    frames = [_framed(channel, fill) for channel in image]
+    mask_frame = None if mask is None else _framed(mask, 0)
+    moved = np.empty(image.shape, image.dtype)
+    moved_mask = None if mask is None else np.empty(mask.shape, mask.dtype)
+    rows, columns = _source_coordinates((height, width), matrix, offset)
     stride = width + 3
-    index *= stride
-    index += left
-    framed = np.full((height + 3, stride), 0.0 if edge else fill, image.dtype)
-    flat = framed.ravel()
-    result = np.empty((channels, *rows.shape), image.dtype)
-    for source, target in zip(image, result):
-        framed[1 : height + 1, 1 : width + 1] = source
-        _lerp(flat, index, column, out=target)
-        bottom = _lerp(flat[stride:], index, column)
-        bottom -= target
-        bottom *= row
-        target += bottom
-    return result
-
-
-def warp_nearest(mask, rows, columns):
-    """Return `mask` (H, W) sampled at the nearest pixels; outside it is 0."""
-    height, width = mask.shape
-    framed = np.zeros((height + 2, width + 2), mask.dtype)
-    framed[1 : height + 1, 1 : width + 1] = mask
-    index = np.rint(np.clip(rows, -1, height)).astype(np.intp)
-    index += 1
-    index *= width + 2
-    index += np.rint(np.clip(columns, -1, width)).astype(np.intp)
-    index += 1
-    return framed.ravel().take(index)
+    for start, stop in chunks(height, max(1, BLOCK // width)):
+        part = slice(start, stop)
+        index, row = _split(rows[0][part, None] + rows[1], height)
+        left, column = _split(columns[0][part, None] + columns[1], width)
+        index *= stride
+        index += left
+        for frame, target in zip(frames, moved):
+            top = _lerp(frame, index, column)
+            bottom = _lerp(frame[stride:], index, column)
+            bottom -= top
+            bottom *= row
+            np.add(top, bottom, out=target[part])
+        if mask is not None:
+            index += column > 0.5
+            index += (row > 0.5) * np.intp(stride)
+            moved_mask[part] = mask_frame.take(index)
+    return moved, moved_mask
 
 
 def map_boxes(boxes, matrix, offset, size):
@@ -129,10 +102,49 @@ def _area(boxes):
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def _lerp(flat, index, fraction, out=None):
-    # mode="clip" because the checked mode copies through a buffer when `out` is given.
-    left = flat.take(index, mode="clip", out=out)
-    right = flat[1:].take(index, mode="clip")
+def _source_coordinates(size, matrix, offset):
+    """Return where output pixels come from: (H terms, W terms) of the row, then the column.
+
+    The sum of the two terms is an input pixel's index; integers are centres of pixels.
+    """
+    inverse = np.linalg.inv(matrix)
+    # Index i stands for the point i + 0.5, on both sides of the map.
+    start = inverse @ (0.5 - offset) - 0.5
+    down, right = (np.arange(side, dtype=np.float64) for side in size)
+
+    def terms(k):
+        along = inverse[k, 0] * right + start[k]
+        return (inverse[k, 1] * down).astype(np.float32), along.astype(np.float32)
+
+    return terms(1), terms(0)
+
+
+def _framed(channel, fill):
+    """Return `channel` within a frame (one pixel before, two behind), flat.
+
+    The frame stands for all the outside, so that the gather needs no branches.
+    """
+    height, width = channel.shape
+    framed = np.full((height + 3, width + 3), 0 if fill == "edge" else fill, channel.dtype)
+    framed[1:-2, 1:-2] = channel
+    if fill == "edge":
+        framed[:, 0], framed[:, -2:] = framed[:, 1], framed[:, -3, None]
+        framed[0], framed[-2:] = framed[1], framed[-3]
+    return framed.ravel()
+
+
+def _split(position, side):
+    """Return the integer part, counted from the frame's first pixel, and the fraction."""
+    np.maximum(position, -1, out=position)
+    np.minimum(position, side, out=position)
+    position += 1
+    whole = position.astype(np.intp)
+    position -= whole
+    return whole, position
+
+
+def _lerp(frame, index, fraction):
+    left, right = frame.take(index), frame[1:].take(index)
     right -= left
     right *= fraction
     left += right
