@@ -1,0 +1,1 @@
+"""Statistics over all axes but the channels, and the affine map that follows them."""
