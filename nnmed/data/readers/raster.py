@@ -1,0 +1,142 @@
+"""PNG, JPEG, TIFF, PGM/PPM/PBM and BMP through Pillow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from nnmed.data.limits import check_frame, check_unpacked, data_error
+from nnmed.data.readers.common import Header, choose_frames, finished_image, frame_name
+from nnmed.data.readers.png16 import read_png16
+from nnmed.data.sample import Sample
+
+# No other plugin of Pillow may be reached: some start other programs.
+FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "PPM", "BMP")
+
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF 6.0 tags
+_WHITE_IS_ZERO = 0
+_TIFF_UNSIGNED = 1
+
+
+def read_header(path: Path) -> Header:
+    """Return the header of a raster file; see :func:`nnmed.data.readers.read_header`."""
+    with Image.open(path, formats=FORMATS) as file:
+        width, height = file.size
+        _check(path, file)
+        return Header("raster", _frame_count(file), height, width)
+
+
+def read_frames(path: Path, frame: int | None) -> list[Sample]:
+    """Return one frame, or all; see :func:`nnmed.data.readers.read_image`."""
+    with Image.open(path, formats=FORMATS) as file:
+        count = _frame_count(file)
+        samples = []
+        for index in choose_frames(path, frame, count):
+            if count > 1:
+                file.seek(index)
+            _check(path, file)
+            image = finished_image(path, _decode(path, file))
+            samples.append(Sample(image, path=frame_name(path, index, count)))
+        return samples
+
+
+def _frame_count(file) -> int:
+    # Only a TIFF's pages are frames. The second picture of an MPO is a phone's preview.
+    return getattr(file, "n_frames", 1) if file.format == "TIFF" else 1
+
+
+def _check(path: Path, file) -> None:
+    width, height = file.size
+    channels = len(file.getbands())
+    check_frame(path, channels, height, width)
+    check_unpacked(path, channels * width * height, path.stat().st_size, "the image")
+
+
+def _decode(path: Path, file) -> np.ndarray:
+    """Return the frame as float32 (C, H, W), in the range that the readers promise."""
+    # Pillow turns a TIFF upright while it loads; for the others that is done here.
+    orientation = 1 if file.format == "TIFF" else _orientation(file)
+    deep = read_png16(path) if file.format == "PNG" else None
+    if deep is not None:
+        pixels, largest = _without_alpha(deep, 65535), 65535
+    else:
+        pixels, largest = _pixels(path, file)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    image = pixels.transpose(2, 0, 1).astype(np.float32)
+    if largest is not None:
+        image *= np.float32(1 / largest)
+    return _turned(image, orientation)
+
+
+def _orientation(file) -> int:
+    """Return EXIF's orientation (tag 274), 1 where there is none that makes sense."""
+    value = file.getexif().get(274, 1)
+    return value if value in range(1, 9) else 1
+
+
+def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn a (C, H, W) image upright (EXIF 2.3, tag 274)."""
+    if orientation >= 5:
+        image = image.transpose(0, 2, 1)
+    # The corner that the stored first row and column belong to, after that transposition.
+    if orientation in (2, 3, 6, 7):
+        image = image[:, :, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[:, ::-1]
+    return image
+
+
+def _pixels(path: Path, file) -> tuple[np.ndarray, int | None]:
+    """Return the pixels and the value that stands for white, None for 'as they are'."""
+    mode = file.mode
+    if mode == "1":
+        return np.asarray(file, np.uint8), 1
+    if mode in ("L", "RGB"):
+        return np.asarray(file), 255
+    if mode.startswith("I;16"):
+        return _white_is_zero(file, np.asarray(file).astype(np.uint16)), 65535
+    if mode == "I":
+        return _integers(file)
+    if mode == "F":
+        return np.asarray(file), None
+    if mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in file.info:
+        return _without_alpha(np.asarray(file.convert("RGBA" if mode != "LA" else mode)), 255), 255
+    if mode in ("P", "CMYK", "YCbCr", "HSV"):
+        return np.asarray(file.convert("RGB")), 255
+    raise data_error(
+        path, f"its pixels are of a kind that is not read ({mode})", "convert it to grey or RGB"
+    )
+
+
+def _integers(file) -> tuple[np.ndarray, int | None]:
+    """Pixels that Pillow holds as int32: a PGM up to 65535, or a TIFF of another kind."""
+    pixels = np.asarray(file)
+    if file.format != "TIFF":
+        return pixels, 65535
+    bits = file.tag_v2.get(_BITS_PER_SAMPLE, (32,))[0]
+    kind = file.tag_v2.get(_SAMPLE_FORMAT, (_TIFF_UNSIGNED,))[0]
+    if kind != _TIFF_UNSIGNED:
+        return pixels, None
+    largest = 2**bits - 1
+    return _white_is_zero(file, pixels.astype(np.int64) & largest), largest
+
+
+def _white_is_zero(file, pixels: np.ndarray) -> np.ndarray:
+    # Pillow inverts such TIFF files up to 8 bits, and leaves deeper ones as they are.
+    if file.format == "TIFF" and file.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        bits = file.tag_v2.get(_BITS_PER_SAMPLE, (16,))[0]
+        return (2**bits - 1) - pixels
+    return pixels
+
+
+def _without_alpha(pixels: np.ndarray, largest: int) -> np.ndarray:
+    """Lay pixels with an alpha channel over black."""
+    if pixels.shape[2] not in (2, 4):
+        return pixels
+    colour, alpha = pixels[:, :, :-1], pixels[:, :, -1:]
+    if (alpha == largest).all():
+        return colour
+    return colour * (alpha / np.float32(largest))
