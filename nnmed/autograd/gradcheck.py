@@ -94,7 +94,7 @@ def gradgradcheck(func: Callable, inputs, grad_outputs=None, **options) -> bool:
     if grad_outputs is None:
         rng = random.generator("gradgradcheck")
         grad_outputs = [
-            Tensor(rng.standard_normal(y.shape), requires_grad=True)
+            Tensor(np.asarray(rng.standard_normal(y.shape)), requires_grad=True)
             for y in _outputs(func(*inputs))
         ]
     count = len(inputs)
@@ -122,13 +122,13 @@ class _Check:
         """Return the outputs as arrays, with `arrays` in the place of the checked inputs."""
         inputs = list(self.inputs)
         for i, array in zip(self.checked, arrays):
-            inputs[i] = Tensor(array, requires_grad=True)
+            inputs[i] = Tensor(np.asarray(array), requires_grad=True)  # 0-d: x + h is a scalar
         return [y.numpy() for y in _outputs(self.func(*inputs))]
 
     def along_direction(self, rng) -> None:
         directions = [rng.uniform(-1, 1, x.shape) for x in self.point]
         outputs = _outputs(self.func(*self.inputs))
-        weights = [rng.standard_normal(y.shape) for y in outputs]
+        weights = [np.asarray(rng.standard_normal(y.shape)) for y in outputs]
         if not any(y.requires_grad for y in outputs):
             gradients = [np.zeros_like(x) for x in self.point]
         else:

@@ -121,12 +121,12 @@ def matmul(a, b) -> Tensor:
     inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
     if a.shape[-1] != inner:
         raise ShapeError(f"matmul: {a.shape} @ {b.shape}: inner lengths {a.shape[-1]} != {inner}")
-    if a.ndim == 1:
-        y = matmul(reshape(a, 1, -1), b)
-        return reshape(y, (*y.shape[:-2], y.shape[-1]))
     if b.ndim == 1:
         y = matmul(a, reshape(b, -1, 1))
         return reshape(y, y.shape[:-1])
+    if a.ndim == 1:
+        y = matmul(reshape(a, 1, -1), b)
+        return reshape(y, (*y.shape[:-2], y.shape[-1]))
     if b.ndim == 2 and a.ndim > 2:  # one tall product instead of a stack
         y = MatMul()(reshape(a, -1, a.shape[-1]), b)
         return reshape(y, (*a.shape[:-1], b.shape[-1]))
