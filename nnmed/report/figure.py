@@ -1,0 +1,78 @@
+"""What all figures share: size, colours, heading, and a PNG written whole or not at all.
+
+Figures are plain ``matplotlib.figure.Figure`` objects, never pyplot's: nothing global is
+kept or changed, and no display is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from pathlib import Path
+
+from nnmed.errors import DataError
+from nnmed.report.fonts import shorten, write
+
+DPI = 110
+# Okabe and Ito's colours, which people with any kind of colour vision tell apart (2008).
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#767676"
+SYNTHETIC = "synthetic data, no real patients"
+
+
+def new_figure(width: float, height: float):
+    """Return an empty figure, `width` times `height` inches at 110 dots an inch."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+
+
+def heading(figure, title: str, dataset: str, synthetic: bool) -> None:
+    """Write the title, and below it the data set's name and whether it is synthetic."""
+    columns = int(figure.get_size_inches()[0] * 8.5)
+    source = " · ".join(filter(None, [shorten(dataset, columns - 40), SYNTHETIC * synthetic]))
+    lines = [shorten(title, columns), source] if source else [shorten(title, columns)]
+    write(figure.suptitle, *lines, fontsize=12)
+
+
+def frame(axes) -> None:
+    """Draw light grid lines and only the left and lower border."""
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def note(axes, text: str) -> None:
+    """Write `text` in the middle of `axes`, where there is nothing to draw."""
+    from functools import partial
+
+    centre = {"transform": axes.transAxes, "ha": "center", "va": "center", "wrap": True}
+    write(partial(axes.text, 0.5, 0.5), text, fontsize=11, color=GREY, **centre)
+
+
+def save(figure, path) -> Path:
+    """Write `figure` to `path` as PNG, whole or not at all.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise DataError(
+            f"{path}: the figure cannot be written: {error.strerror}; "
+            "check that the folder exists, may be written to and has room"
+        ) from error
+    return path
