@@ -274,7 +274,7 @@ def from_numpy(array: np.ndarray) -> Tensor:
 def _to_array(data):
     """Return a fresh array with the dtype rules of :class:`Tensor`."""
     if isinstance(data, Tensor):
-        return data._array.copy()
+        return data._array.copy(order="K")
     if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
         data = [item.tolist() if isinstance(item, Tensor) else item for item in data]
     if hasattr(data, "dtype") and not isinstance(data, np.generic):

@@ -12,6 +12,7 @@ import threading
 
 import numpy as np
 
+from nnmed.backend.arrays import empty_like
 from nnmed.backend.threads import parallel_for
 
 CHUNK = 16384  # elements; a multiple of 8, so that packed bits of a chunk are whole bytes
@@ -109,15 +110,16 @@ def apply(function, x, *others, scratch: int = 0):
     """
     x, order = dense(x)
     flat = [flatten(array, order) for array in (x, *others)]
-    result = np.empty(x.size, x.dtype)
+    result = empty_like(x)
+    flat_result = flatten(result, order)
 
     def task(_, start, stop):
         pieces = [take(values, start, stop) for values in flat]
         buffers = temporaries(scratch, stop - start, x.dtype) if scratch else ()
-        function(result[start:stop], *pieces, *buffers)
+        function(flat_result[start:stop], *pieces, *buffers)
 
     for_chunks(task, x.size)
-    return unflatten(result, x.shape, order)
+    return result
 
 
 _zeros = {dtype.char: np.zeros(CHUNK, dtype) for dtype in map(np.dtype, (np.float32, np.float64))}

@@ -11,6 +11,7 @@ from math import prod
 
 import numpy as np
 
+from nnmed.backend.arrays import empty_like
 from nnmed.backend.threads import parallel_for
 from nnmed.kernels.elementwise import CHUNK, dense, temporaries, unflatten
 
@@ -55,7 +56,7 @@ class Rows:
 
     def empty(self):
         """Return an uninitialised array with the shape and memory order of `x`."""
-        return unflatten(np.empty(self.x.size, self.x.dtype), self.logical, self.order)
+        return empty_like(self.x)
 
     def from_per_row(self, values):
         """Undo :meth:`view_per_row`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 
+import numpy as np
+
 from nnmed.autograd import Tensor
 from nnmed.ops.arguments import as_tensor, operands
 
@@ -11,7 +13,7 @@ from nnmed.ops.arguments import as_tensor, operands
 def _compare(function, description):
     def compare(a, b) -> Tensor:
         a, b = operands(a, b)
-        return Tensor._wrap(function(a._array, b._array))
+        return _wrap(function(a._array, b._array))
 
     compare.__name__, compare.__doc__ = function.__name__, f"Return where ``{description}``."
     return compare
@@ -29,4 +31,9 @@ logical_or = _compare(operator.or_, "a | b")
 
 def logical_not(x) -> Tensor:
     """Return where the bool tensor `x` does not hold."""
-    return Tensor._wrap(~as_tensor(x)._array)
+    return _wrap(~as_tensor(x)._array)
+
+
+def _wrap(value) -> Tensor:
+    # NumPy compares 0-d arrays to scalars.
+    return Tensor._wrap(np.asarray(value) if isinstance(value, np.generic) else value)

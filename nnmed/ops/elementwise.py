@@ -398,7 +398,8 @@ def abs(x) -> Tensor:
 def sign(x) -> Tensor:
     """Return -1, 0 or 1; constant wherever it can be differentiated, so it has no graph."""
     x = as_tensor(x)
-    return Tensor._wrap(array_module(x._array).sign(x._array))
+    xp = array_module(x._array)
+    return Tensor._wrap(xp.asarray(xp.sign(x._array)))
 
 
 def maximum(a, b) -> Tensor:

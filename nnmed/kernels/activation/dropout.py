@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nnmed.backend.arrays import empty_like
 from nnmed.backend.random import philox_uint32
 from nnmed.backend.threads import parallel_for
 from nnmed.kernels.elementwise import CHUNK, apply, flatten, for_chunks, memory_order, unflatten
@@ -83,11 +84,12 @@ def _masked(x, bits, p):
     if not x.transpose(order).flags.c_contiguous:
         keep = np.unpackbits(bits, count=x.size, bitorder="little")
         return apply(multiply, x, unflatten(keep, x.shape, order))
-    source, result = flatten(x, order), np.empty(x.size, x.dtype)
+    result = empty_like(x)
+    source, target = flatten(x, order), flatten(result, order)
 
     def task(_, start, stop):
         keep = np.unpackbits(bits[start // 8 :], count=stop - start, bitorder="little")
-        multiply(result[start:stop], source[start:stop], keep)
+        multiply(target[start:stop], source[start:stop], keep)
 
     for_chunks(task, x.size)
-    return unflatten(result, x.shape, order)
+    return result

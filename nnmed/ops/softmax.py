@@ -1,0 +1,95 @@
+"""softmax and its logarithm along one dimension."""
+
+from __future__ import annotations
+
+import math
+
+from nnmed.autograd import Op, Tensor
+from nnmed.kernels import select
+from nnmed.ops.arguments import as_tensor, cast, check_same_dtype, dimension
+from nnmed.ops.elementwise import exp
+
+
+class Softmax(Op):
+    """y_c = exp(x_c) / sum_k exp(x_k),   dx_c = y_c (dy_c - sum_k dy_k y_k)"""
+
+    forward_latex = r"y_c = \frac{e^{x_c}}{\sum_k e^{x_k}}"
+    backward_latex = {
+        "x": r"\frac{\partial L}{\partial x_c} = y_c \left(\frac{\partial L}{\partial y_c} - "
+        r"\sum_k \frac{\partial L}{\partial y_k}\, y_k\right)"
+    }
+
+    def __init__(self, dim: int):
+        self.dim = dim
+
+    def forward(self, x):
+        self.keep(output=True)
+        return select("activation", x).softmax(x, self.dim)
+
+    def backward(self, dy):
+        y = self.output
+        return y * (dy - (dy * y).sum(self.dim, keepdim=True))
+
+    def fused_backward(self, dy):
+        return select("activation", dy).softmax_grad(dy, self.output._array, self.dim)
+
+    def flops(self, inputs, output):
+        return 5 * math.prod(output)  # maximum, subtract, exp, sum, divide
+
+
+class LogSoftmax(Op):
+    """y_c = x_c - log sum_k exp(x_k),   dx_c = dy_c - exp(y_c) sum_k dy_k"""
+
+    forward_latex = r"y_c = x_c - \ln \sum_k e^{x_k}"
+    backward_latex = {
+        "x": r"\frac{\partial L}{\partial x_c} = \frac{\partial L}{\partial y_c} - "
+        r"e^{y_c} \sum_k \frac{\partial L}{\partial y_k}"
+    }
+
+    def __init__(self, dim: int):
+        self.dim = dim
+
+    def forward(self, x):
+        self.keep(output=True)
+        return select("activation", x).log_softmax(x, self.dim)
+
+    def backward(self, dy):
+        return dy - exp(self.output) * dy.sum(self.dim, keepdim=True)
+
+    def fused_backward(self, dy):
+        return select("activation", dy).log_softmax_grad(dy, self.output._array, self.dim)
+
+    def flops(self, inputs, output):
+        return 5 * math.prod(output)
+
+
+def softmax(input, dim: int | None = None, *, dtype=None) -> Tensor:
+    """Return exp(input), scaled to sum 1 along `dim`, as ``torch.nn.functional.softmax``.
+
+    Parameters
+    ----------
+    input : Tensor
+        Any shape.
+    dim : int, optional
+        Without it: 1 for 2 dimensions and from 4 on, 0 for none, 1 and 3, as PyTorch does.
+    dtype : dtype, optional
+        Convert the input to this float dtype first.
+    """
+    x, dim = _prepared("softmax", input, dim, dtype)
+    return Softmax(dim)(x)
+
+
+def log_softmax(input, dim: int | None = None, *, dtype=None) -> Tensor:
+    """Return the logarithm of :func:`softmax`, exact where the softmax itself rounds to 0."""
+    x, dim = _prepared("log_softmax", input, dim, dtype)
+    return LogSoftmax(dim)(x)
+
+
+def _prepared(name, input, dim, dtype):
+    x = as_tensor(input)
+    if dtype is not None:
+        x = cast(x, dtype)
+    check_same_dtype(name, input=x)
+    if dim is None:
+        dim = 0 if x.ndim in (0, 1, 3) else 1
+    return x, dimension(dim, x.ndim)

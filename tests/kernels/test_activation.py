@@ -1,0 +1,84 @@
+"""Activation kernels: accuracy of erf and gelu, memory layouts, chunk borders."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from nnmed.kernels.activation import cpu
+from nnmed.kernels.elementwise import CHUNK
+
+erf = np.vectorize(math.erf, otypes=[np.float64])
+erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+def everywhere():
+    tiny = np.geomspace(1e-300, 1e-3, 500)
+    borders = [0.46875, 0.46875000001, 0.5, 4.0, 4.0000001, 6.0, 26.0]
+    return np.concatenate([np.linspace(-7, 7, 20001), tiny, -tiny, borders])
+
+
+def test_erf_float64_to_1e_15():
+    x = everywhere()
+    np.testing.assert_allclose(cpu.erf(x), erf(x), rtol=1e-15, atol=0)
+
+
+def test_erf_float32():
+    x = everywhere().astype(np.float32)
+    x = x[np.abs(x) > 1e-30]
+    y = cpu.erf(x)
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, erf(x), rtol=4e-7)
+
+
+def test_erf_at_special_values():
+    for dtype in (np.float32, np.float64):
+        x = np.array([0.0, np.inf, -np.inf, np.nan, 1e30], dtype)
+        np.testing.assert_array_equal(cpu.erf(x), np.array([0, 1, -1, np.nan, 1], dtype))
+
+
+def test_gelu_keeps_the_digits_of_its_left_tail():
+    x = np.linspace(-30, 10, 4001)
+    expected = x * erfc(-x / math.sqrt(2)) / 2
+    np.testing.assert_allclose(cpu.gelu(x, "none"), expected, rtol=3e-13)
+
+
+def test_sigmoid_keeps_the_digits_of_its_left_tail():
+    x = np.linspace(-700, 30, 4001)
+    np.testing.assert_allclose(cpu.sigmoid(x), np.exp(x) / (1 + np.exp(x)), rtol=1e-14)
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
+def test_chunk_borders(size):
+    x = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+    np.testing.assert_array_equal(cpu.relu(x), np.maximum(x, 0))
+    np.testing.assert_array_equal(cpu.relu_grad(x, -x), np.where(x < 0, x, 0))
+
+
+LAYOUTS = {
+    "rows": lambda a: a,
+    "channels last": lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1),
+    "transposed": lambda a: np.ascontiguousarray(a.T).T,
+    "every second": lambda a: np.repeat(a, 2, axis=2)[:, :, ::2],
+    "reversed": lambda a: np.ascontiguousarray(a[::-1, :, ::-1])[::-1, :, ::-1],
+}
+
+
+@pytest.mark.parametrize("layout_x", LAYOUTS)
+@pytest.mark.parametrize("layout_dy", LAYOUTS)
+def test_layouts_may_differ(layout_x, layout_dy):
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 3, 4, 5, 6)), rng.standard_normal((2, 3, 4, 5, 6))
+    x, dy = x[..., 0], dy[..., 0]
+    expected = cpu.silu_grad(np.ascontiguousarray(dy), np.ascontiguousarray(x))
+    actual = cpu.silu_grad(LAYOUTS[layout_dy](dy), LAYOUTS[layout_x](x))
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_repeated_gradient_is_not_spread_out():
+    x = np.random.default_rng(0).standard_normal((3, CHUNK)).astype(np.float32)
+    dy = np.broadcast_to(np.float32(0.5), x.shape)
+    expected = cpu.tanh_grad(dy.copy(), x)
+    np.testing.assert_array_equal(cpu.tanh_grad(dy, x), expected)

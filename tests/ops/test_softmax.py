@@ -1,0 +1,72 @@
+"""softmax and log_softmax: every op test, default dimensions, extreme logits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import nnmed
+from nnmed.errors import DTypeError, ShapeError
+from nnmed.ops.softmax import log_softmax, softmax
+from tests.op_case import OpCase, op_tests
+
+BOTH = (softmax, log_softmax)
+SHAPES = [((5,), 0), ((4, 3), 1), ((4, 3), 0), ((2, 3, 4, 5), 1), ((2, 3, 4), -1), ((2, 70), 1)]
+CASES = [
+    *[OpCase(f, dict(input=shape), dict(dim=dim)) for f in BOTH for shape, dim in SHAPES],
+    *[OpCase(f, dict(input=()), dict(dim=0)) for f in BOTH],
+]
+TestSoftmax = op_tests(CASES, family="activation")
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 3, 4), (2, 3, 4, 5)])
+@pytest.mark.filterwarnings("ignore:Implicit dimension")
+def test_default_dim_is_pytorchs(torch, name, shape):
+    x = np.random.default_rng(0).standard_normal(shape)
+    x = np.asarray(x)
+    expected = getattr(torch.nn.functional, name)(torch.tensor(x)).numpy()
+    actual = {"softmax": softmax, "log_softmax": log_softmax}[name](nnmed.from_numpy(x))
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-12)
+
+
+def test_large_logits_do_not_overflow():
+    x = nnmed.Tensor([[1e30, 0.0], [-1e30, -1e30], [0.0, -np.inf]])
+    np.testing.assert_array_equal(softmax(x, 1).numpy(), [[1, 0], [0.5, 0.5], [1, 0]])
+    assert log_softmax(nnmed.Tensor([[1000.0, 0.0]]), 1).numpy().tolist() == [[0, -1000]]
+
+
+@pytest.mark.parametrize("function", BOTH)
+def test_nan_fills_its_row_only(function):
+    y = function(nnmed.Tensor([[np.nan, 0.0], [1.0, 2.0]]), 1).numpy()
+    assert np.isnan(y[0]).all()
+    assert np.isfinite(y[1]).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 50, 60), (40, 300, 7), (5000, 2), (2, 100, 30, 30)])
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_many_blocks_equal_the_formula(shape, dim):
+    x = np.random.default_rng(0).standard_normal(shape)
+    expected = np.exp(x) / np.exp(x).sum(dim, keepdims=True)
+    for array in (x, np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)):
+        y = softmax(nnmed.from_numpy(array), dim).numpy()
+        np.testing.assert_allclose(y, expected, rtol=1e-12)
+        assert y.strides == array.strides
+
+
+@pytest.mark.parametrize("function", BOTH)
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_empty(function, shape):
+    assert function(nnmed.Tensor(np.zeros(shape, np.float32)), 1).shape == shape
+
+
+def test_dtype_converts_first():
+    assert softmax(nnmed.Tensor([1.0, 2.0]), 0, dtype=np.float64).dtype == np.float64
+
+
+def test_bad_arguments():
+    with pytest.raises(ShapeError, match="dim 2"):
+        softmax(nnmed.Tensor([[1.0]]), 2)
+    with pytest.raises(DTypeError, match="softmax"):
+        softmax(nnmed.Tensor([1, 2]), 0)
