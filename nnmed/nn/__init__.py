@@ -1,0 +1,40 @@
+"""Modules: layers, losses, containers, and what belongs to them, with PyTorch's names."""
+
+from nnmed.nn import init, utils
+from nnmed.nn.containers import ModuleList, Sequential
+from nnmed.nn.layers.activation import (
+    ELU,
+    GELU,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Tanh,
+)
+from nnmed.nn.layers.conv import Conv2d, ConvTranspose2d
+from nnmed.nn.layers.dropout import Dropout
+from nnmed.nn.layers.linear import Identity, Linear
+from nnmed.nn.layers.loss import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    L1Loss,
+    MSELoss,
+    SmoothL1Loss,
+)
+from nnmed.nn.layers.normalization import BatchNorm1d, BatchNorm2d
+from nnmed.nn.layers.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
+from nnmed.nn.layers.shape import Flatten, Upsample, ZeroPad2d
+from nnmed.nn.module import Module
+from nnmed.nn.parameter import Parameter
+from nnmed.nn.weights import load_arrays, load_weights, save_arrays, save_weights
+
+__all__ = [
+    "ELU", "GELU", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "BCEWithLogitsLoss",
+    "BatchNorm1d", "BatchNorm2d", "Conv2d", "ConvTranspose2d", "CrossEntropyLoss", "Dropout",
+    "Flatten", "Identity", "L1Loss", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss", "MaxPool2d",
+    "Module", "ModuleList", "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss",
+    "Softmax", "Tanh", "Upsample", "ZeroPad2d", "init", "load_arrays", "load_weights",
+    "save_arrays", "save_weights", "utils",
+]  # fmt: skip

@@ -1,0 +1,88 @@
+"""Modules made of modules."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator
+
+from nnmed.errors import UsageError
+from nnmed.nn.module import Module
+
+
+class _Numbered(Module):
+    """Modules named "0", "1", ... that can be indexed, sliced and counted."""
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._modules.values())
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self._from_list(list(self._modules.values())[index])
+        return self._modules[self._key(index)]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self.add_module(self._key(index), module)
+
+    def append(self, module: Module):
+        """Add a module at the end and return the container."""
+        self.add_module(str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]):
+        """Add modules at the end and return the container."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def _key(self, index) -> str:
+        index = operator.index(index)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{type(self).__name__} has {len(self)} modules, no index {index}")
+        return list(self._modules)[index]
+
+    def _from_list(self, modules):
+        return type(self)(modules)
+
+
+class Sequential(_Numbered):
+    """Feeds each module's output to the next.
+
+    Parameters
+    ----------
+    *modules : Module, or one dict from str to Module
+        Named "0", "1", ... or by the dict's keys.
+    """
+
+    def __init__(self, *modules):
+        super().__init__()
+        named = modules[0] if len(modules) == 1 and isinstance(modules[0], dict) else None
+        for name, module in (named or {str(i): m for i, m in enumerate(modules)}).items():
+            if not isinstance(module, Module):
+                raise UsageError(f"Sequential: {name!r} is no Module but {type(module).__name__}")
+            self.add_module(name, module)
+
+    def forward(self, input):
+        """Return the last module's output."""
+        for module in self:
+            input = module(input)
+        return input
+
+    def _from_list(self, modules):
+        names = {id(module): name for name, module in self._modules.items()}
+        return type(self)({names[id(module)]: module for module in modules})
+
+
+class ModuleList(_Numbered):
+    """A list of modules, whose parameters are those of the module that holds it.
+
+    Parameters
+    ----------
+    modules : iterable of Module, optional
+    """
+
+    def __init__(self, modules: Iterable[Module] | None = None):
+        super().__init__()
+        self.extend(modules or ())

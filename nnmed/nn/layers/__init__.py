@@ -1,0 +1,1 @@
+"""Layers and losses: modules around the functions of ``nnmed.functional``."""
