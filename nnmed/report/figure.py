@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from functools import partial
 from pathlib import Path
 
 from nnmed.errors import DataError
-from nnmed.report.fonts import shorten, write
+from nnmed.report.fonts import shorten, width, write
 
 DPI = 110
 # Okabe and Ito's colours, which people with any kind of colour vision tell apart (2008).
@@ -20,19 +21,24 @@ BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", 
 SYNTHETIC = "synthetic data, no real patients"
 
 
-def new_figure(width: float, height: float):
-    """Return an empty figure, `width` times `height` inches at 110 dots an inch."""
+def new_figure(inches_wide: float, inches_high: float, layout: str | None = "constrained"):
+    """Return an empty figure, at 110 dots an inch."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    return Figure(figsize=(inches_wide, inches_high), dpi=DPI, layout=layout)
 
 
-def heading(figure, title: str, dataset: str, synthetic: bool) -> None:
-    """Write the title, and below it the data set's name and whether it is synthetic."""
+def heading(figure, title: str, dataset: str, synthetic: bool, **place) -> None:
+    """Write the title, and below it the data set's name and whether it is synthetic.
+
+    `place` are arguments of ``suptitle``.
+    """
     columns = int(figure.get_size_inches()[0] * 8.5)
-    source = " · ".join(filter(None, [shorten(dataset, columns - 40), SYNTHETIC * synthetic]))
-    lines = [shorten(title, columns), source] if source else [shorten(title, columns)]
-    write(figure.suptitle, *lines, fontsize=12)
+    lines = [shorten(title, columns), *filter(None, [shorten(dataset, columns)])]
+    if synthetic:
+        joined = f"{dataset} · {SYNTHETIC}"
+        lines[1:] = [joined] if dataset and width(joined) <= columns else [*lines[1:], SYNTHETIC]
+    write(figure.suptitle, *lines, fontsize=12, **place)
 
 
 def frame(axes) -> None:
@@ -44,9 +50,7 @@ def frame(axes) -> None:
 
 def note(axes, text: str) -> None:
     """Write `text` in the middle of `axes`, where there is nothing to draw."""
-    from functools import partial
-
-    centre = {"transform": axes.transAxes, "ha": "center", "va": "center", "wrap": True}
+    centre = {"transform": axes.transAxes, "ha": "center", "va": "center"}
     write(partial(axes.text, 0.5, 0.5), text, fontsize=11, color=GREY, **centre)
 
 

@@ -84,6 +84,19 @@ def shorten(text, columns: int) -> str:
     return "".join(head) + "…" + "".join(tail)
 
 
+def two_lines(text, columns: int) -> list[str]:
+    """Return `text` as one line, or two where it needs them, of at most `columns` each."""
+    text = shorten(text, 2 * columns - 1)
+    if width(text) <= columns:
+        return [text]
+    end = next(i for i in range(len(text), 0, -1) if width(text[:i]) <= columns)
+    # Break after a separator near the end of the line, if the rest then still fits.
+    for start in range(end, end // 2, -1):
+        if text[start - 1] in " _-/." and width(text[start:]) <= columns:
+            return [text[:start], text[start:]]
+    return [text[:end], text[end:]]
+
+
 def families(text: str) -> list[str]:
     """Return the font families that `text` needs, matplotlib's own first."""
     chosen = [BASE]

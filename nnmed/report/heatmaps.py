@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from nnmed.errors import ShapeError
-from nnmed.report.figure import heading, new_figure, note
-from nnmed.report.fonts import shorten, write
-from nnmed.report.thumbnails import show
+from nnmed.report.figure import GREY
+from nnmed.report.fonts import two_lines
+from nnmed.report.thumbnails import Page, caption, show
 
 _PAIRS = 3
 
@@ -31,9 +31,9 @@ def heat_map_page(
     maps : sequence of (h, w) arrays
         Heat of 0 or more, of any resolution; scaled to its own maximum.
     captions : sequence of str, or of sequences of lines
-    masks : sequence of (H, W) arrays or None, optional
+    masks : list of (H, W) arrays or None, optional
         Drawn as an outline: where the finding really is.
-    boxes : sequence of (K, 4) arrays or None, optional
+    boxes : list of (K, 4) arrays or None, optional
         x0, y0, x1, y1 in pixels, half open; drawn like masks.
 
     Returns
@@ -43,28 +43,36 @@ def heat_map_page(
     count = len(images)
     if not len(maps) == len(captions) == count:
         raise ShapeError(f"{count} images, {len(maps)} maps and {len(captions)} captions")
-    rows = max(1, -(-count // _PAIRS))
-    figure = new_figure(12, 1.0 + 2.5 * rows)
-    grid = figure.subplots(rows, 2 * _PAIRS, squeeze=False).ravel()
-    for axes in grid:
-        axes.axis("off")
-    heading(figure, title, dataset, synthetic)
+    pairs = max(1, min(count, _PAIRS))
+    page = Page(
+        max(2 * pairs, 4), -(-count // pairs), lines=int(count == 0), right=0.9 * (count > 0)
+    )
+    page.heading(title, dataset, synthetic)
     if count == 0:
-        note(grid[_PAIRS], "no case to show")
-        return figure
-    for i in range(count):
-        left, right = grid[2 * i : 2 * i + 2]
-        show(left, images[i])
-        show(right, images[i])
-        height, width = np.asarray(images[i]).shape[-2:]
-        layer = _overlay(right, maps[i], height, width)
-        for axes in (left, right):
-            _outline(axes, masks and masks[i], boxes[i] if boxes is not None else None)
-        lines = [captions[i]] if isinstance(captions[i], str) else captions[i]
-        write(left.set_title, *(shorten(line, 26) for line in lines), fontsize=9, loc="left")
-    bar = figure.colorbar(layer, ax=list(grid), shrink=0.6, aspect=30, pad=0.01)
-    bar.set_label("heat, relative to the image's maximum")
-    return figure
+        page.line("no case to show", GREY)
+    for start in range(0, count, pairs):
+        some = range(start, min(start + pairs, count))
+        axes = page.row(2 * len(some))
+        for i, left, right in zip(some, axes[::2], axes[1::2]):
+            show(left, images[i])
+            show(right, images[i])
+            layer = _overlay(right, maps[i], *np.asarray(images[i]).shape[-2:])
+            for each in (left, right):
+                _outline(each, masks and masks[i], boxes and boxes[i])
+            lines = [captions[i]] if isinstance(captions[i], str) else captions[i]
+            caption(left, *(part for line in lines for part in two_lines(line, 25)))
+    if count:
+        _colour_bar(page, layer)
+    return page.figure
+
+
+def _colour_bar(page, layer) -> None:
+    """Draw the scale beside the first row of pictures."""
+    bottom = 1 - (page.HEADING + page.PICTURE) / page.height
+    place = (1 - 0.8 / page.width, bottom, 0.14 / page.width, page.PICTURE / page.height)
+    bar = page.figure.colorbar(layer, cax=page.figure.add_axes(place))
+    bar.set_label("heat / its maximum", fontsize=9)
+    bar.ax.tick_params(labelsize=9)
 
 
 def _overlay(axes, heat, height: int, width: int):

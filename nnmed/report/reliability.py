@@ -40,11 +40,12 @@ def reliability_diagram(
     area = 25 + 175 * curve["count"][filled] / curve["count"].max()
     label = "cases of one bin (area: number of cases)"
     upper.plot(*points, color=BLUE, linewidth=1.2, alpha=0.6)
-    upper.scatter(*points, s=area, color=BLUE, edgecolor="white", zorder=3, label=label)
+    style = {"color": BLUE, "edgecolor": "white", "zorder": 3, "clip_on": False}
+    upper.scatter(*points, s=area, label=label, **style)
     for name, text in (("expected_calibration_error", "calibration error"), ("brier", "Brier")):
         if scores and name in scores:
             upper.plot([], [], linestyle="none", label=f"{text} {scores[name]}")
-    upper.legend(loc="upper left", fontsize=9, framealpha=0.9)
+    upper.legend(loc="best", fontsize=9, framealpha=0.9)
     _histogram(lower, curve, filled)
     return figure
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnmed.report.figure import BLUE, ORANGE, heading, new_figure, note
-from nnmed.report.fonts import shorten, write
-from nnmed.report.thumbnails import show
+from nnmed.report.figure import BLUE, GREY, ORANGE
+from nnmed.report.fonts import shorten, two_lines
+from nnmed.report.thumbnails import Page, caption, show
 
 _COLUMNS = 6
 
@@ -45,32 +45,32 @@ def worst_errors(
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, np.float64)
     decided = probabilities >= threshold
     load = images if callable(images) else images.__getitem__
-    figure = new_figure(12, 1.1 + 2 * (0.35 + 2.45 * rows))
-    parts = figure.subfigures(2, 1)
-    negative, positive = classes
+    negative, positive = (shorten(name, 24) for name in classes)
+    missed = (labels == 1) & ~decided
+    alarms = (labels == 0) & decided
     kinds = [
-        ("Missed", positive, negative, (labels == 1) & ~decided, probabilities, ORANGE),
-        ("False alarms", negative, positive, (labels == 0) & decided, -probabilities, BLUE),
+        ("Missed", missed, probabilities, 1, (positive, negative), ORANGE),
+        ("False alarms", alarms, -probabilities, 0, (negative, positive), BLUE),
     ]
-    for part, (kind, true, called, wrong, rank, colour) in zip(parts, kinds):
-        chosen = np.flatnonzero(wrong)
-        chosen = chosen[np.argsort(rank[chosen], kind="stable")][: rows * _COLUMNS]
-        total = int((labels == (true is positive)).sum())
-        share = f"{int(wrong.sum())} of {total} cases of {shorten(true, 24)} called"
-        write(part.suptitle, f"{kind}: {share} {shorten(called, 24)}", fontsize=11, color=colour)
-        grid = part.subplots(rows, _COLUMNS, squeeze=False).ravel()
-        _row(grid, chosen, cases, true, probabilities, load)
-        if len(chosen) == 0:
-            note(grid[_COLUMNS // 2], "none")
-    title = f"Worst errors at threshold {threshold:.3f}"
-    heading(figure, title, dataset, synthetic)
-    return figure
+    chosen = [_first(wrong, rank, rows * _COLUMNS) for _, wrong, rank, *_ in kinds]
+    row_count = sum(-(-len(indices) // _COLUMNS) for indices in chosen)
+    page = Page(_COLUMNS, row_count, lines=2 + sum(len(indices) == 0 for indices in chosen))
+    page.heading(f"Worst errors at threshold {threshold:.3f}", dataset, synthetic)
+    for (kind, wrong, _, label, (true, called), colour), indices in zip(kinds, chosen):
+        total = int((labels == label).sum())
+        page.line(f"{kind}: {int(wrong.sum())} of {total} {true} called {called}", colour)
+        if len(indices) == 0:
+            page.line("none", GREY)
+        for start in range(0, len(indices), _COLUMNS):
+            some = indices[start : start + _COLUMNS].tolist()
+            for axes, i in zip(page.row(len(some)), some):
+                show(axes, load(i))
+                verdict = f"{shorten(true, 14)}, p = {probabilities[i]:.3f}"
+                caption(axes, *two_lines(cases[i], 25), verdict)
+    return page.figure
 
 
-def _row(grid, chosen, cases, true, probabilities, load) -> None:
-    for axes in grid:
-        axes.axis("off")
-    for axes, case in zip(grid, chosen):
-        show(axes, load(int(case)))
-        lines = (shorten(cases[case], 24), f"{shorten(true, 14)}, p = {probabilities[case]:.3f}")
-        write(axes.set_title, *lines, fontsize=9, y=-0.02, va="top")
+def _first(wrong, rank, count: int):
+    """The `count` wrong cases of lowest rank; the earlier case first where they are equal."""
+    chosen = np.flatnonzero(wrong)
+    return chosen[np.argsort(rank[chosen], kind="stable")][:count]
