@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nnmed.autograd import modes
 from nnmed.autograd import op as op_module
 from nnmed.backend.arrays import array_module
 from nnmed.errors import AnomalyError
@@ -37,6 +38,8 @@ class detect_anomaly:
 
     def forward(self, op, inputs, output) -> None:
         """Check the output of an op that has just run."""
+        if modes.state.backward_of is not None:
+            return  # part of a backward, which is checked, and named, as a whole
         problem = _problem(output._array)
         if problem:
             code, line = op_module.caller()

@@ -127,7 +127,11 @@ class _Walk:
             arrays = arrays if isinstance(arrays, tuple) else (arrays,)
             gradients = tuple([None if a is None else Tensor._wrap(a) for a in arrays])
         else:
-            gradients = op.backward(dy)
+            modes.state.backward_of = op
+            try:
+                gradients = op.backward(dy)
+            finally:
+                modes.state.backward_of = None
             gradients = gradients if isinstance(gradients, tuple) else (gradients,)
         if len(gradients) != len(op.edges):
             raise GradientError(

@@ -8,6 +8,7 @@ import threading
 
 class _State(threading.local):
     enabled = True
+    backward_of = None  # the op whose backward is running
 
 
 state = _State()

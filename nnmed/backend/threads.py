@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from nnmed.errors import UsageError
 
@@ -104,7 +105,9 @@ def _submit(function, *arguments):
     global _pool
     with _lock:
         if _pool is None:
-            _pool = ThreadPoolExecutor(max(1, get_num_threads() - 1), "nnmed-worker")
+            _pool = ThreadPoolExecutor(
+                max(1, get_num_threads() - 1), "nnmed-worker", initializer=_blas_limit.limit
+            )
         return _pool.submit(function, *arguments)
 
 
@@ -125,41 +128,69 @@ class _BlasLimit:
     def __init__(self):
         self._lock = threading.Lock()
         self._inside = 0
-        self._libraries = None
+        self._libraries: list[_Library] | None = None
         self._saved: list[int] = []
 
     def __enter__(self):
         with self._lock:
             if self._inside == 0:
                 if self._libraries is None:
-                    self._libraries = self._find_libraries()
-                self._saved = [library.get_num_threads() for library in self._libraries]
-                self._set([1] * len(self._saved))
+                    self._libraries = _find_libraries()
+                self._saved = [library.get() for library in self._libraries]
+                self.limit()
             self._inside += 1
 
     def __exit__(self, *exception):
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._set(self._saved)
+                self._restore()
 
-    def _set(self, counts):
-        for library, count in zip(self._libraries, counts):
-            library.set_num_threads(count)
+    def limit(self):
+        """Set one thread; also run by each new worker, as OpenMP counts a thread at a time."""
+        for library in self._libraries:
+            library.set(1)
 
-    @staticmethod
-    def _find_libraries():
-        # Searching the loaded libraries takes about a millisecond: once a process.
-        from threadpoolctl import ThreadpoolController
-
-        return ThreadpoolController().select(user_api="blas").lib_controllers
+    def _restore(self):
+        for library, count in zip(self._libraries, self._saved):
+            library.set(count)
 
     def restore_after_fork(self):
         # The threads that were inside do not exist in the child.
         self._lock = threading.Lock()
         if self._inside:
             self._inside = 0
-            self._set(self._saved)
+            self._restore()
+
+
+class _Library(NamedTuple):
+    """A loaded BLAS: functions that get and set its number of threads."""
+
+    get: Callable[[], int]
+    set: Callable[[int], None]
+
+
+def _find_libraries() -> list[_Library]:
+    # Searching the loaded libraries takes about a millisecond: once a process.
+    from threadpoolctl import ThreadpoolController
+
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    return [_Library(library.get_num_threads, _setter(library)) for library in found]
+
+
+def _setter(library) -> Callable[[int], None]:
+    """Return the function that sets the threads of `library`.
+
+    threadpoolctl lets only the first Python thread that asks change OpenBLAS's process-wide
+    limit and ignores the others. Here a counter guards the limit, so its own function is
+    called, under the names it has in distributions and in NumPy's wheels.
+    """
+    if library.internal_api == "openblas" and library.threading_layer == "pthreads":
+        for prefix, suffix in itertools.product(("", "scipy_"), ("", "64_", "_64", "64")):
+            function = getattr(library.dynlib, f"{prefix}openblas_set_num_threads{suffix}", None)
+            if function is not None:
+                return function
+    return library.set_num_threads
 
 
 _blas_limit = _BlasLimit()

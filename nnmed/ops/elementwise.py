@@ -361,7 +361,7 @@ def pow(a, b) -> Tensor:
     if isinstance(b, (int, float)) and not isinstance(b, bool):
         a = as_tensor(a)
         if a.dtype.kind == "f":
-            return PowScalar(b)(a)
+            return PowScalar(_plain(b))(a)
     return Pow()(*_broadcast(*operands(a, b)))
 
 
@@ -416,7 +416,7 @@ def clip(x, min: float | None = None, max: float | None = None) -> Tensor:
     """Return `x` limited to [min, max]; the gradient is 0 outside and 1 on the limits."""
     if min is None and max is None:
         raise UsageError("clip needs min, max or both")
-    return Clip(min, max)(as_tensor(x))
+    return Clip(_plain(min), _plain(max))(as_tensor(x))
 
 
 def where(condition, a, b) -> Tensor:
@@ -431,6 +431,11 @@ def where(condition, a, b) -> Tensor:
 def clone(x: Tensor) -> Tensor:
     """Return a copy of `x` that gradients flow through."""
     return Clone()(x)
+
+
+def _plain(number):
+    """Return a number without NumPy's type, which would widen float32."""
+    return float(number) if isinstance(number, float) else number
 
 
 def _broadcast(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
