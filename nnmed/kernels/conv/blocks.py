@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,8 @@ import numpy as np
 PATCH_NUMBERS = 1 << 17
 # A product with fewer rows spends its time packing the weights; more no longer help.
 MIN_PIXELS, MAX_PIXELS = 192, 2048
+# Numbers in a patch's row below which a product is too thin to be cut by kernel row.
+MIN_ROW = 48
 
 _scratch = threading.local()
 
@@ -55,63 +57,100 @@ def scratch(name: str, shape, dtype):
     return buffers[name][:needed].view(dtype).reshape(shape)
 
 
-def split(shape, numbers_per_pixel: int) -> list[tuple[int, int, int, int]]:
+def by_kernel_rows(shape, channels: int, geometry: Geometry) -> bool:
+    """Tell whether the patches of an (N, H, W) output are better cut by kernel row.
+
+    At vertical stride 1 the patches of kernel row u are those of row 0, some image rows
+    further down, so one copy of kw instead of kh * kw pixels serves all kernel rows. The
+    price is kh shorter products whose results must be added: not for a handful of channels.
+    """
+    (kh, kw), small = geometry.kernel, shape[1] * shape[2] < MIN_PIXELS
+    return kh > 1 and geometry.stride[0] == 1 and kw * channels >= MIN_ROW and not small
+
+
+def split(shape, channels: int, geometry: Geometry) -> list[tuple[int, int, int, int]]:
     """Cut an (N, H, W) output into blocks (n0, n1, i0, i1): images n0..n1, rows i0..i1.
 
     The blocks depend on sizes alone, never on the number of threads.
     """
-    n, h, w = shape
-    pixels = min(max(PATCH_NUMBERS // max(numbers_per_pixel, 1), MIN_PIXELS), MAX_PIXELS)
+    (n, h, w), (kh, kw) = shape, geometry.kernel
+    in_rows = by_kernel_rows(shape, channels, geometry)
+    numbers = channels * (kw if in_rows else kh * kw)
+    pixels = min(max(PATCH_NUMBERS // max(numbers, 1), MIN_PIXELS), MAX_PIXELS)
     if h * w <= pixels:
-        images = max(pixels // max(h * w, 1), 1)
+        images = 1 if in_rows else max(pixels // max(h * w, 1), 1)
         return [(k, min(k + images, n), 0, h) for k in range(0, n, images)]
     pieces = math.ceil(h / max(pixels // w, 1))
     cuts = [h * k // pieces for k in range(pieces + 1)]
     return [(k, k + 1, a, b) for k in range(n) for a, b in itertools.pairwise(cuts)]
 
 
-def patches(x, block, columns: int, groups: int, geometry: Geometry):
-    """Return the block's patch matrix, (pixels, groups, kh * kw * C/groups), in scratch.
+def patches(x, block, shape, groups: int, geometry: Geometry):
+    """Return the patches of a block of an (N, H, W) output as matrices.
 
-    `x` is (N, H, W, C) in C order. A pointwise convolution needs no copy: its patches are the
-    pixels themselves.
+    The result is a list of (taps, matrix): `matrix` is (pixels, groups, taps * C/groups), in
+    scratch, and `taps` the slice of a weight matrix (kh * kw * C/groups, ...) that goes with
+    it. `x` is (N, H, W, C) in C order.
+    """
+    (kh, kw), columns = geometry.kernel, shape[2]
+    if not by_kernel_rows(shape, x.shape[3], geometry):
+        return [(slice(None), _patch_matrix(x, block, columns, groups, geometry))]
+    n0, n1, i0, i1 = block
+    one_row = replace(geometry, kernel=(1, kw))
+    below = (n0, n1, i0, i0 + geometry.reach(0, i1 - i0))
+    matrix = _patch_matrix(x, below, columns, groups, one_row)
+    pixels, taps = (i1 - i0) * columns, kw * x.shape[3] // groups
+    starts = [u * geometry.dilation[0] * columns for u in range(kh)]
+    return [
+        (slice(u * taps, (u + 1) * taps), matrix[start : start + pixels])
+        for u, start in enumerate(starts)
+    ]
+
+
+def _patch_matrix(x, block, columns: int, groups: int, geometry: Geometry):
+    """Copy the block's windows side by side: (pixels, groups, kh * kw * C/groups)."""
+    seen = windows(x, block, columns, geometry)
+    if groups > 1:
+        by_group = (*seen.shape[:5], groups, seen.shape[5] // groups)
+        seen = seen.reshape(by_group).transpose(0, 1, 2, 5, 3, 4, 6)
+    matrix = scratch("patches", seen.shape, x.dtype)
+    np.copyto(matrix, seen)
+    return matrix.reshape(math.prod(seen.shape[:3]), groups, -1)
+
+
+def windows(x, block, columns: int, geometry: Geometry):
+    """Return the block's windows as a view, (images, rows, columns, kh, kw, C).
+
+    The view is one of `x`, which is (N, H, W, C) in C order, or, where windows reach
+    beyond the image, one of a zero-padded copy in scratch.
     """
     n0, n1, i0, i1 = block
-    channels = x.shape[3] // groups
-    kh, kw = geometry.kernel
-    source = window_source(x, block, columns, geometry)
-    if geometry.is_pointwise():
-        return source.reshape(-1, groups, channels)
-    images, row, pixel, number = source.strides
     (sh, sw), (dh, dw) = geometry.stride, geometry.dilation
-    shape = (n1 - n0, i1 - i0, columns, groups, kh, kw, channels)
-    strides = (images, sh * row, sw * pixel, channels * number, dh * row, dw * pixel, number)
-    windows = np.lib.stride_tricks.as_strided(source, shape, strides, writeable=False)
-    matrix = scratch("patches", shape, x.dtype)
-    np.copyto(matrix, windows)
-    return matrix.reshape(-1, groups, kh * kw * channels)
+    top, left = i0 * sh - geometry.before[0], -geometry.before[1]
+    bottom, right = top + geometry.reach(0, i1 - i0), left + geometry.reach(1, columns)
+    if top >= 0 and left >= 0 and bottom <= x.shape[1] and right <= x.shape[2]:
+        source = x
+        offset = n0 * x.strides[0] + top * x.strides[1] + left * x.strides[2]
+    else:
+        source, offset = _padded(x[n0:n1], top, bottom, left, right), 0
+    image, row, pixel, number = source.strides
+    shape = (n1 - n0, i1 - i0, columns, *geometry.kernel, x.shape[3])
+    strides = (image, sh * row, sw * pixel, dh * row, dw * pixel, number)
+    # as_strided would take as long as a small block's product.
+    return np.ndarray(shape, x.dtype, source, offset, strides)
 
 
-def window_source(x, block, columns: int, geometry: Geometry):
-    """Return the pixels that a block's windows look at, (images, rows, columns, C).
-
-    That is a view of `x` where all of them exist, else a zero-padded copy in scratch.
-    """
-    n0, n1, i0, i1 = block
-    top, left = i0 * geometry.stride[0] - geometry.before[0], -geometry.before[1]
-    height, width = geometry.reach(0, i1 - i0), geometry.reach(1, columns)
-    r0, r1 = _clip(top, top + height, x.shape[1])
-    c0, c1 = _clip(left, left + width, x.shape[2])
-    inside = x[n0:n1, r0:r1, c0:c1]
-    if inside.shape[1:3] == (height, width):
-        return inside
-    padded = scratch("padded", (n1 - n0, height, width, x.shape[3]), x.dtype)
+def _padded(x, top: int, bottom: int, left: int, right: int):
+    """Return a copy of rows top..bottom, columns left..right; zero outside the images."""
+    padded = scratch("padded", (len(x), bottom - top, right - left, x.shape[3]), x.dtype)
+    r0, r1 = _clip(top, bottom, x.shape[1])
+    c0, c1 = _clip(left, right, x.shape[2])
     padded[:, : r0 - top] = 0
     padded[:, r1 - top :] = 0
     middle = padded[:, r0 - top : r1 - top]
     middle[:, :, : c0 - left] = 0
     middle[:, :, c1 - left :] = 0
-    middle[:, :, c0 - left : c1 - left] = inside
+    middle[:, :, c0 - left : c1 - left] = x[:, r0:r1, c0:c1]
     return padded
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from nnmed.backend.threads import parallel_for
-from nnmed.kernels.conv.blocks import Geometry, scratch, split, window_source
+from nnmed.kernels.conv.blocks import Geometry, scratch, split, windows
 
 # Numbers in one channel's worth of block: with its product and source it stays in L2.
 NUMBERS_PER_PIXEL = 4
+ONE_PIXEL = Geometry((1, 1), (1, 1), (0, 0), (1, 1))
 MAX_PARTS = 16
 
 
@@ -24,15 +25,18 @@ def correlate(x, weight, y, geometry: Geometry, bias=None):
     """
     columns, channels, multiplier = y.shape[2:]
     rows = [np.tile(weight[:, m].transpose(1, 2, 0), columns) for m in range(multiplier)]
-    blocks = split(y.shape[:3], NUMBERS_PER_PIXEL * channels)
+    blocks = split(y.shape[:3], NUMBERS_PER_PIXEL * channels, ONE_PIXEL)
+
+    taps = list(np.ndindex(geometry.kernel))
 
     def task(index):
         n0, n1, i0, i1 = block = blocks[index]
-        source = window_source(x, block, columns, geometry)
+        seen = windows(x, block, columns, geometry)
         shape = (n1 - n0, i1 - i0, columns * channels)
         total, product = (scratch(name, shape, x.dtype) for name in ("total", "product"))
         for m in range(multiplier):
-            for u, v, window in _windows(source, i1 - i0, columns, geometry):
+            for u, v in taps:
+                window = seen[:, :, :, u, v]
                 into = total if u == v == 0 else product
                 np.multiply(window, rows[m][u, v].reshape(columns, channels), out=_px(into, window))
                 if into is product:
@@ -53,17 +57,20 @@ def weight_grad(dy, x, geometry: Geometry):
     in order, so the result does not depend on the number of threads.
     """
     columns, channels, multiplier = dy.shape[2:]
-    blocks = split(dy.shape[:3], NUMBERS_PER_PIXEL * channels)
+    blocks = split(dy.shape[:3], NUMBERS_PER_PIXEL * channels, ONE_PIXEL)
     parts = min(MAX_PARTS, len(blocks))
     partial = np.zeros((parts, channels, multiplier, *geometry.kernel), x.dtype)
 
+    taps = list(np.ndindex(geometry.kernel))
+
     def task(part):
         for n0, n1, i0, i1 in blocks[part::parts]:
-            source = window_source(x, (n0, n1, i0, i1), columns, geometry)
+            seen = windows(x, (n0, n1, i0, i1), columns, geometry)
             shape = ((n1 - n0) * (i1 - i0), columns * channels)
             product = scratch("product", shape, x.dtype)
             ones = np.ones(shape[0], x.dtype)
-            for u, v, window in _windows(source, i1 - i0, columns, geometry):
+            for u, v in taps:
+                window = seen[:, :, :, u, v]
                 for m in range(multiplier):
                     gradient = dy[n0:n1, i0:i1, :, :, m]
                     np.multiply(window, gradient, out=product.reshape(window.shape))
@@ -73,15 +80,6 @@ def weight_grad(dy, x, geometry: Geometry):
 
     parallel_for(task, parts)
     return partial.sum(axis=0)
-
-
-def _windows(source, rows: int, columns: int, geometry: Geometry):
-    """Yield (u, v, the pixels that tap (u, v) sees), each (images, rows, columns, C)."""
-    (sh, sw), (dh, dw) = geometry.stride, geometry.dilation
-    for u in range(geometry.kernel[0]):
-        for v in range(geometry.kernel[1]):
-            across = source[:, u * dh :, v * dw :]
-            yield u, v, across[:, : (rows - 1) * sh + 1 : sh, : (columns - 1) * sw + 1 : sw]
 
 
 def _px(buffer, like):

@@ -9,6 +9,9 @@ import numpy as np
 from nnmed.backend.threads import parallel_for
 from nnmed.kernels.conv.blocks import Geometry, patches, scratch, split
 
+# OpenBLAS multiplies without packing up to 100^3 (x86 with AVX-512, release 0.3.17 on).
+SMALL_PRODUCT, MIN_PIECE = 1_000_000, 48
+
 # Partial sums of the weight gradient: enough for many threads to share the work, but
 # fewer where the weight is large, so that together they take at most 32 MiB or two copies.
 MAX_PARTS, MIN_PARTS, PARTIAL_BYTES = 16, 2, 32 << 20
@@ -21,25 +24,65 @@ def correlate(x, weight, y, geometry: Geometry, bias=None):
     """
     columns, groups, outputs = y.shape[2:]
     matrix = np.ascontiguousarray(weight.transpose(0, 3, 4, 2, 1)).reshape(groups, -1, outputs)
-    blocks = split(y.shape[:3], groups * matrix.shape[1])
+    shape = y.shape[:3]
+    blocks = split(shape, x.shape[3], geometry)
     # Along a whole row, so that the addition runs over long rows.
     bias_row = None if bias is None else np.tile(bias.reshape(-1), columns)
 
     def task(index):
         n0, n1, i0, i1 = block = blocks[index]
-        left = patches(x, block, columns, groups, geometry)
         target = y[n0:n1, i0:i1]
         dense = target.flags.c_contiguous
-        into = target if dense else scratch("product", target.shape, y.dtype)
-        by_group = into.reshape(-1, groups, outputs).transpose(1, 0, 2)
-        np.matmul(left.transpose(1, 0, 2), matrix, out=by_group)
+        total = target if dense else scratch("total", target.shape, y.dtype)
+        by_pixel = total.reshape(-1, groups, outputs)
+        for taps, left in patches(x, block, shape, groups, geometry):
+            if taps.start:
+                product = scratch("product", by_pixel.shape, y.dtype)
+                multiply(left, matrix[:, taps], product)
+                by_pixel += product
+            else:
+                multiply(left, matrix[:, taps], by_pixel)
         if bias_row is not None:
-            rows = into.reshape(-1, bias_row.size)
+            rows = total.reshape(-1, bias_row.size)
             rows += bias_row
         if not dense:
-            np.copyto(target, into)
+            np.copyto(target, total)
 
     parallel_for(task, len(blocks))
+
+
+def multiply(left, right, out):
+    """Set ``out[p,g,o] = sum over k of left[p,g,k] * right[g,k,o]``."""
+    for a, b in _pieces(left, out):
+        np.matmul(a, right, out=b)
+
+
+def add_transposed_product(left, right, out):
+    """Add ``sum over p of left[p,g,k] * right[p,g,o]`` to ``out[g,k,o]``."""
+    for a, b in _pieces(left, right):
+        product = scratch("product", (len(a), *out.shape), out.dtype)
+        np.matmul(a.swapaxes(2, 3), b, out=product)
+        out += product.sum(axis=0) if len(a) > 1 else product[0]
+
+
+def _pieces(left, right):
+    """Cut (pixels, groups, K) and (pixels, groups, O) alike into (pieces, groups, pixels, .).
+
+    OpenBLAS multiplies thin matrices a third faster while all is below SMALL_PRODUCT.
+    """
+    pixels, _, k = left.shape
+    fit = SMALL_PRODUCT // (k * right.shape[2])
+    if fit < MIN_PIECE or pixels <= fit:
+        cuts = [(0, pixels, pixels)]
+    else:
+        each = math.ceil(pixels / math.ceil(pixels / fit))
+        whole = pixels // each * each
+        cuts = [(0, whole, each), (whole, pixels, pixels - whole)]
+    for start, stop, each in cuts:
+        if start < stop:
+            yield [
+                m[start:stop].reshape(-1, each, *m.shape[1:]).swapaxes(1, 2) for m in (left, right)
+            ]
 
 
 def weight_grad(dy, x, geometry: Geometry):
@@ -52,17 +95,17 @@ def weight_grad(dy, x, geometry: Geometry):
     columns, groups, outputs = dy.shape[2:]
     channels = x.shape[3] // groups
     rows = channels * math.prod(geometry.kernel)
-    blocks = split(dy.shape[:3], groups * rows)
+    shape = dy.shape[:3]
+    blocks = split(shape, x.shape[3], geometry)
     parts = min(len(blocks), _part_count(groups * rows * outputs * x.itemsize))
     partial = np.zeros((parts, groups, rows, outputs), x.dtype)
 
     def task(part):
-        product = scratch("product", partial.shape[1:], x.dtype)
-        for n0, n1, i0, i1 in blocks[part::parts]:
-            left = patches(x, (n0, n1, i0, i1), columns, groups, geometry)
+        for block in blocks[part::parts]:
+            n0, n1, i0, i1 = block
             right = dy[n0:n1, i0:i1].reshape(-1, groups, outputs)
-            np.matmul(left.transpose(1, 2, 0), right.transpose(1, 0, 2), out=product)
-            partial[part] += product
+            for taps, left in patches(x, block, shape, groups, geometry):
+                add_transposed_product(left, right, partial[part][:, taps])
 
     parallel_for(task, parts)
     for other in partial[1:]:
