@@ -1,0 +1,223 @@
+"""Batch normalisation, after Ioffe and Szegedy, "Batch normalization" (ICML 2015)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnmed import kernels
+from nnmed.autograd import Op, Tensor
+from nnmed.errors import GradientError, ShapeError, UsageError
+from nnmed.ops.arguments import as_tensor, check_same_dtype
+from nnmed.ops.reduction import mean, sum
+from nnmed.ops.shape import reshape
+
+_DIMS = (0, 2, 3)
+_DY = r"\frac{\partial L}{\partial y_i}"
+_WEIGHT = r"\frac{\partial L}{\partial \gamma} = \sum_i n_i " + _DY
+_BIAS = r"\frac{\partial L}{\partial \beta} = \sum_i " + _DY
+
+
+class BatchNorm(Op):
+    """Normalise each channel by its mean and variance in the batch.
+
+    y = weight * n + bias,   n = (x - mu) / sqrt(var + eps),
+    mu = (1/m) sum of x,     var = (1/m) sum of (x - mu)^2      over the m values of a channel
+
+    dbias = sum of dy,   dweight = sum of dy * n
+    dx = weight / sqrt(var + eps) * (dy - dbias / m - n * dweight / m)
+
+    The last two terms are there because mu and var are functions of x too.
+    """
+
+    forward_latex = (
+        r"y_i = \gamma n_i + \beta, \quad n_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}}, \quad"
+        r"\mu = \frac{1}{m} \sum_i x_i, \quad \sigma^2 = \frac{1}{m} \sum_i (x_i - \mu)^2"
+    )
+    backward_latex = {
+        "x": r"\frac{\partial L}{\partial x_i} = \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}} \left("
+        + _DY
+        + r" - \frac{1}{m} \frac{\partial L}{\partial \beta}"
+        r" - \frac{n_i}{m} \frac{\partial L}{\partial \gamma}\right)",
+        "weight": _WEIGHT,
+        "bias": _BIAS,
+    }
+
+    def __init__(self, eps: float):
+        self.eps = eps
+        self.moments = None
+
+    def forward(self, x, weight=None, bias=None):
+        kernel = kernels.select("normalization", x)
+        self.moments = kernel.batch_moments(x)
+        self.keep(
+            inputs=(0,) if weight is None else (0, 1), mean=self.moments[0], var=self.moments[1]
+        )
+        return kernel.batch_norm(x, *self.moments, weight, bias, self.eps)
+
+    def backward(self, dy):
+        x, weight = (*self.inputs, None)[:2]
+        centred = x - mean(x, _DIMS, keepdim=True)
+        inverse = (mean(centred * centred, _DIMS, keepdim=True) + self.eps) ** -0.5
+        normal = centred * inverse
+        dx = None
+        if self.needs[0]:
+            g = dy if weight is None else dy * reshape(weight, 1, -1, 1, 1)
+            share = mean(g, _DIMS, keepdim=True) + normal * mean(g * normal, _DIMS, keepdim=True)
+            dx = inverse * (g - share)
+        return dx, *_affine_gradients(self.needs[1:], dy, normal)
+
+    def fused_backward(self, dy):
+        return _fused_backward(self, dy, self.kept["mean"], self.kept["var"], True)
+
+    def flops(self, inputs, output):
+        return 8 * int(np.prod(output, dtype=np.int64))
+
+
+class BatchNormInference(Op):
+    """Normalise each channel by statistics that are given, constants of the graph.
+
+    y = weight * n + bias,   n = (x - mu) / sqrt(var + eps)
+
+    dbias = sum of dy,   dweight = sum of dy * n,   dx = dy * weight / sqrt(var + eps)
+    """
+
+    forward_latex = (
+        r"y_i = \gamma n_i + \beta, \quad n_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}}"
+    )
+    backward_latex = {
+        "x": r"\frac{\partial L}{\partial x_i} = \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}} " + _DY,
+        "weight": _WEIGHT,
+        "bias": _BIAS,
+    }
+
+    def __init__(self, running_mean, running_var, eps: float):
+        # Copies: the running statistics may be updated before backward comes.
+        self.moments, self.eps = (running_mean.copy(), running_var.copy()), eps
+
+    def forward(self, x, weight=None, bias=None):
+        self.keep(inputs=(0,) if weight is None else (0, 1))
+        kernel = kernels.select("normalization", x)
+        return kernel.batch_norm(x, *self.moments, weight, bias, self.eps)
+
+    def backward(self, dy):
+        x, weight = (*self.inputs, None)[:2]
+        shape = 1, -1, 1, 1
+        centre, var = (Tensor._wrap(m.astype(x.dtype).reshape(shape)) for m in self.moments)
+        inverse = (var + self.eps) ** -0.5
+        dx = None
+        if self.needs[0]:
+            dx = dy * (inverse if weight is None else inverse * reshape(weight, shape))
+        return dx, *_affine_gradients(self.needs[1:], dy, (x - centre) * inverse)
+
+    def fused_backward(self, dy):
+        return _fused_backward(self, dy, *self.moments, False)
+
+    def flops(self, inputs, output):
+        return 2 * int(np.prod(output, dtype=np.int64))
+
+
+def _affine_gradients(needs, dy, normal):
+    """Return the gradients of weight and bias, as far as they are inputs."""
+    terms = (lambda: sum(dy * normal, _DIMS), lambda: sum(dy, _DIMS))
+    return tuple(term() if need else None for need, term in zip(needs, terms))
+
+
+def _fused_backward(op, dy, mean, var, training):
+    x, *rest = [None if t is None else t._array for t in op.inputs]
+    weight = rest[0] if rest else None
+    kernel = kernels.select("normalization", x)
+    dx, *affine = kernel.batch_norm_grad(dy, x, mean, var, weight, op.eps, training)
+    return dx, *(g.astype(x.dtype) for g in affine[: len(op.needs) - 1])
+
+
+def batch_norm(
+    input,
+    running_mean,
+    running_var,
+    weight=None,
+    bias=None,
+    training=False,
+    momentum=0.1,
+    eps=1e-5,
+) -> Tensor:
+    """Return `input` with each channel normalised, scaled by `weight` and moved by `bias`.
+
+    Parameters
+    ----------
+    input : Tensor
+        ``(N, C)``, ``(N, C, L)``, ``(N, C, H, W)`` or with more dimensions.
+    running_mean, running_var : Tensor or None
+        ``(C,)``. In training they are updated in place, if given:
+        ``r = (1 - momentum) * r + momentum * statistic``, where the variance is divided by
+        m - 1. Otherwise they are the statistics used.
+    weight, bias : Tensor, optional
+        ``(C,)``.
+    training : bool
+        Whether to use the statistics of the batch.
+
+    Raises
+    ------
+    ShapeError
+        If a channel has only one value in training, or lengths differ from C.
+    UsageError
+        If running statistics are missing outside training.
+    """
+    x = as_tensor(input)
+    check_same_dtype("batch_norm", input=x, weight=weight, bias=bias)
+    if x.ndim < 2:
+        raise ShapeError(f"batch_norm: input must be (N, C) or (N, C, ...), got {x.shape}")
+    buffers = dict(running_mean=running_mean, running_var=running_var)
+    _check_lengths(x, dict(buffers, weight=weight, bias=bias))
+    _check_buffers(buffers, training)
+    if training and x.numel() == x.shape[1]:
+        raise ShapeError(
+            "batch_norm: training needs more than one value per channel, "
+            f"input has shape {x.shape}: use a larger batch, or training=False"
+        )
+    if bias is not None and weight is None:
+        weight = Tensor._wrap(np.ones(x.shape[1], x.dtype))
+    affine = [t for t in (weight, bias) if t is not None]
+    if training:
+        op = BatchNorm(eps)
+    else:
+        op = BatchNormInference(running_mean._array, running_var._array, eps)
+    y = reshape(op(_four_dimensions(x), *affine), x.shape)
+    if training and x.numel():
+        _update(running_mean, op.moments[0], momentum)
+        count = x.numel() // x.shape[1]
+        _update(running_var, op.moments[1] * (count / (count - 1)), momentum)
+    return y
+
+
+def _four_dimensions(x: Tensor) -> Tensor:
+    """Return `x` as (N, C, H, W), a view where memory allows."""
+    if x.ndim == 4:
+        return x
+    return reshape(x, (*x.shape[:2], 1, int(np.prod(x.shape[2:], dtype=np.int64))))
+
+
+def _update(running, statistic, momentum) -> None:
+    if running is not None:
+        old = running._array
+        running._assign(..., ((1 - momentum) * old + momentum * statistic).astype(old.dtype))
+
+
+def _check_lengths(x, tensors) -> None:
+    for name, tensor in tensors.items():
+        if tensor is not None and tensor.shape != (x.shape[1],):
+            raise ShapeError(
+                f"batch_norm: {name} must have shape ({x.shape[1]},), one number a channel of "
+                f"input {x.shape}, got {tensor.shape}"
+            )
+
+
+def _check_buffers(buffers, training) -> None:
+    missing = [name for name, tensor in buffers.items() if tensor is None]
+    if missing and not training:
+        raise UsageError(f"batch_norm: training=False needs {' and '.join(missing)}")
+    for name, tensor in buffers.items():
+        if tensor is not None and tensor._requires_grad:
+            raise GradientError(
+                f"batch_norm: {name} requires a gradient, but running statistics are constants: "
+                "pass it with .detach()"
+            )
