@@ -28,12 +28,11 @@ def read_header(path: Path) -> Header:
     """Return the header of an array file; see :func:`nnmed.data.readers.read_header`."""
     if zipfile.is_zipfile(path):
         images = _all_images(path)
-        return Header("npz", len(images), *images.shape[2:])
+        return Header("npz", *images.shape)
     with path.open("rb") as file:
         shape, _, dtype = _array_header(path, file)
     _check_dtype(path, dtype)
-    count, _, rows, columns = _layout(path, shape)[0]
-    return Header("npy", count, rows, columns)
+    return Header("npy", *_layout(path, shape)[0])
 
 
 def read_frames(path: Path, frame: int | None) -> list[Sample]:

@@ -19,6 +19,8 @@ class Header:
         ``"dicom"``, ``"raster"``, ``"npy"`` or ``"npz"``.
     frames : int
         Number of images in the file.
+    channels : int
+        As the readers return them: 1 for grey, 3 for colour.
     rows, columns : int
         Size of a frame in pixels, before a rotation that EXIF asks for.
     patient : str or None
@@ -29,6 +31,7 @@ class Header:
 
     format: str
     frames: int
+    channels: int
     rows: int
     columns: int
     patient: str | None = None

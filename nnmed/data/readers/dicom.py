@@ -53,8 +53,10 @@ _NOBODY = frozenset(("", "anon", "anonymous", "anonymized", "anonymised", "none"
 def read_header(path: Path) -> Header:
     """Return the header of a DICOM file; see :func:`nnmed.data.readers.read_header`."""
     dataset = parse(path, pixels=False)
-    rows, columns, _, frames = _check_size(path, dataset)
-    return Header("dicom", frames, rows, columns, _patient(dataset), _spacing(dataset, 0))
+    rows, columns, samples, frames = _check_size(path, dataset)
+    channels = 3 if dataset.get("PhotometricInterpretation") == "PALETTE COLOR" else samples
+    spacing = _spacing(dataset, 0)
+    return Header("dicom", frames, channels, rows, columns, _patient(dataset), spacing)
 
 
 def read_frames(path: Path, frame: int | None) -> list[Sample]:
@@ -75,9 +77,9 @@ def read_frames(path: Path, frame: int | None) -> list[Sample]:
     return result
 
 
-def is_image(path: Path) -> bool:
-    """Tell whether a DICOM file is meant to hold an image (a report or a plan is not)."""
-    return "Rows" in parse(path, pixels=False)
+def is_image(dataset: Dataset) -> bool:
+    """Tell whether a DICOM object holds an image; a report or a treatment plan does not."""
+    return "Rows" in dataset or not dataset.get("Modality")
 
 
 def parse(path: Path, pixels: bool) -> Dataset:

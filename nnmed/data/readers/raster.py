@@ -13,8 +13,9 @@ from nnmed.data.readers.png16 import read_png16
 from nnmed.data.sample import Sample
 
 # No other plugin of Pillow may be reached: some start other programs.
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "PPM", "BMP")
+FORMATS = ("PNG", "JPEG", "TIFF", "PPM", "BMP")
 
+_GREY = frozenset(("1", "L", "LA", "F"))
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF 6.0 tags
 _WHITE_IS_ZERO = 0
 _TIFF_UNSIGNED = 1
@@ -25,7 +26,8 @@ def read_header(path: Path) -> Header:
     with Image.open(path, formats=FORMATS) as file:
         width, height = file.size
         _check(path, file)
-        return Header("raster", _frame_count(file), height, width)
+        channels = 1 if file.mode in _GREY or file.mode.startswith("I") else 3
+        return Header("raster", _frame_count(file), channels, height, width)
 
 
 def read_frames(path: Path, frame: int | None) -> list[Sample]:
