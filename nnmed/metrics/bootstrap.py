@@ -38,6 +38,8 @@ def patient_index(groups, length: int) -> np.ndarray:
     """
     if groups is None:
         return np.arange(length)
+    if isinstance(groups, np.ndarray) and groups.dtype.kind in "iu":
+        return np.unique(inputs.vector(groups, "groups", length), return_inverse=True)[1]
     groups = list(groups)
     inputs.vector(np.arange(len(groups)), "groups", length)
     known = [not (group is None or group == "" or group != group) for group in groups]

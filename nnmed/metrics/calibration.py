@@ -25,6 +25,9 @@ def expected_calibration_error(y_true, y_prob, sample_weight=None, bins: int = B
     probability| (Naeini et al., AAAI 2015). The bins are of equal width and closed on the
     right, (0.1, 0.2], as in Guo et al. (ICML 2017); 0 falls into the first. It is the
     probability of class 1 that is binned, not the confidence of the predicted class.
+
+    Chance alone makes it larger in small sets, and resampling adds chance once more: its
+    bootstrap interval lies too high, and can even leave out the value itself.
     """
     y_true, y_prob, weight = _checked(y_true, y_prob, sample_weight)
     if not weight.sum() > 0:

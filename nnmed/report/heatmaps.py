@@ -31,6 +31,7 @@ def heat_map_page(
     maps : sequence of (h, w) arrays
         Heat of 0 or more, of any resolution; scaled to its own maximum.
     captions : sequence of str, or of sequences of lines
+        Three lines of 25 columns are shown; a longer line is broken once.
     masks : list of (H, W) arrays or None, optional
         Drawn as an outline: where the finding really is.
     boxes : list of (K, 4) arrays or None, optional
@@ -44,9 +45,8 @@ def heat_map_page(
     if not len(maps) == len(captions) == count:
         raise ShapeError(f"{count} images, {len(maps)} maps and {len(captions)} captions")
     pairs = max(1, min(count, _PAIRS))
-    page = Page(
-        max(2 * pairs, 4), -(-count // pairs), lines=int(count == 0), right=0.9 * (count > 0)
-    )
+    right = 0.9 if count else 0.0  # room for the scale
+    page = Page(max(2 * pairs, 4), -(-count // pairs), lines=int(count == 0), right=right)
     page.heading(title, dataset, synthetic)
     if count == 0:
         page.line("no case to show", GREY)
@@ -60,7 +60,7 @@ def heat_map_page(
             for each in (left, right):
                 _outline(each, masks and masks[i], boxes and boxes[i])
             lines = [captions[i]] if isinstance(captions[i], str) else captions[i]
-            caption(left, *(part for line in lines for part in two_lines(line, 25)))
+            caption(left, *[part for line in lines for part in two_lines(line, 25)][:3])
     if count:
         _colour_bar(page, layer)
     return page.figure
