@@ -58,6 +58,6 @@ def read_tile(x, images, rows, columns, fill):
 
 def hit(offset: int, stride: int, start: int, stop: int, count: int) -> tuple[int, int]:
     """Return the range of i in ``range(count)`` with ``start <= i * stride + offset < stop``."""
-    first = max(0, -((offset - start) // stride))
+    first = min(count, max(0, -((offset - start) // stride)))
     last = min(count, -((offset - stop) // stride))
     return first, max(first, last)

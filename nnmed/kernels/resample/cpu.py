@@ -96,9 +96,9 @@ def pad(x, widths, value):
         before = target[:axis]
         y[(*before, slice(0, part.start))] = value
         y[(*before, slice(max(part.start, part.stop), None))] = value
-    inner, picture = y[target], x[source]
+    inner, picture = y[(*target, ...)], x[(*source, ...)]
     if x.ndim == 4:
         parallel_for(lambda image: np.copyto(inner[image], picture[image]), len(picture))
     else:
-        np.copyto(inner, picture)
+        inner[...] = picture
     return y

@@ -1,0 +1,63 @@
+"""Fast normalisation kernels against the loops, in blocks of a few rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nnmed.kernels.normalization import cpu, reference
+
+
+@pytest.fixture(autouse=True, params=[(8, 24), None], ids=["small-blocks", "usual-blocks"])
+def block_size(request, monkeypatch):
+    if request.param is not None:
+        monkeypatch.setattr(cpu, "_ROW", request.param[0])
+        monkeypatch.setattr(cpu, "BLOCK", request.param[1])
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5, 7), (2, 3, 8, 8), (5, 11, 1, 1), (1, 1, 1, 2)])
+@pytest.mark.parametrize("offset", [0.0, 30.0, -1e4])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equals_loops(shape, offset, dtype):
+    rng = np.random.default_rng(2)
+    x, dy = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+    x += dtype(offset)
+    weight, bias = (rng.standard_normal(shape[1]).astype(dtype) for _ in range(2))
+    # What float32 loses is its rounding of x itself; the formulas must not add to it.
+    tolerance = dict(rtol=1e-5, atol=1e-5) if dtype is np.float32 else dict(rtol=1e-8, atol=1e-9)
+    mean, var = cpu.batch_moments(x)
+    exact_mean, exact_var = reference.batch_moments(x)
+    np.testing.assert_allclose(mean, exact_mean, **tolerance)
+    np.testing.assert_allclose(var, exact_var, **tolerance)
+    y = cpu.batch_norm(x, exact_mean, exact_var, weight, bias, 1e-5)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(
+        y, reference.batch_norm(x, exact_mean, exact_var, weight, bias, 1e-5), **tolerance
+    )
+    for training in (True, False):
+        arguments = (dy, x, exact_mean, exact_var, weight, 1e-5, training)
+        results = cpu.batch_norm_grad(*arguments), reference.batch_norm_grad(*arguments)
+        for fast, slow in zip(*results):
+            scale = max(1.0, np.abs(slow).max())
+            np.testing.assert_allclose(fast / scale, slow / scale, **tolerance)
+
+
+def test_float32_variance_far_from_zero():
+    x = (np.random.default_rng(0).standard_normal((4, 2, 32, 32)) + 5000).astype(np.float32)
+    np.testing.assert_allclose(cpu.batch_moments(x)[1], reference.batch_moments(x)[1], rtol=1e-6)
+
+
+def test_constant_channel_has_no_variance():
+    x = np.full((3, 2, 5, 5), 0.1, np.float32)
+    mean, var = cpu.batch_moments(x)
+    np.testing.assert_allclose(mean, 0.1, rtol=1e-6)
+    assert (var < 1e-15).all()
+
+
+def test_nan_stays_in_its_channel():
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 4))
+    x[0, 1, 2, 2] = np.nan
+    mean, var = cpu.batch_moments(x)
+    assert np.isnan(mean).tolist() == np.isnan(var).tolist() == [False, True, False]
+    y = cpu.batch_norm(x, mean, var, None, None, 1e-5)
+    np.testing.assert_array_equal(np.isnan(y).all((0, 2, 3)), [False, True, False])
