@@ -92,7 +92,7 @@ def weight_grad(dy, x, geometry: Geometry):
     of parts sum their own blocks, and the sums are added in order, so the result does not
     depend on the number of threads.
     """
-    columns, groups, outputs = dy.shape[2:]
+    groups, outputs = dy.shape[3:]
     channels = x.shape[3] // groups
     rows = channels * math.prod(geometry.kernel)
     shape = dy.shape[:3]
