@@ -42,8 +42,8 @@ __version__ = "0.1.0"
 
 # Rooms that few programs need, or that bring imports of their own: loaded when first used.
 _ROOMS = (
-    "data", "functional", "jobs", "metrics", "models", "nn", "optim", "preprocessing", "report",
-    "training",
+    "data", "explain", "functional", "jobs", "metrics", "models", "nn", "optim", "preprocessing",
+    "report", "training",
 )  # fmt: skip
 
 __all__ = [

@@ -1,0 +1,24 @@
+"""Networks, and the names under which the scripts know them.
+
+Each has ``features(x)``, the last feature map, and ``classify(features)``, its class
+scores, so that a heat map can be drawn between the two.
+"""
+
+from __future__ import annotations
+
+from nnmed.errors import UsageError
+from nnmed.models.resnet import BasicBlock, ResNet, resnet18
+from nnmed.models.small_cnn import SmallCNN
+
+MODELS = {"resnet": ResNet, "cnn": SmallCNN}
+"""Classes by the name that ``--model`` takes."""
+
+
+def build(name: str, in_channels: int, num_classes: int, **options):
+    """Return a new network by its name in :data:`MODELS`."""
+    if name not in MODELS:
+        raise UsageError(f"unknown model {name!r}: choose one of {', '.join(MODELS)}")
+    return MODELS[name](in_channels, num_classes, **options)
+
+
+__all__ = ["MODELS", "BasicBlock", "ResNet", "SmallCNN", "build", "resnet18"]

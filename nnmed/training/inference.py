@@ -1,0 +1,47 @@
+"""Predictions of a trained model over a data set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnmed import functional as F
+from nnmed.autograd import Tensor, no_grad
+from nnmed.data.loader import DataLoader
+from nnmed.nn import Module
+
+
+@no_grad()
+def predict_probabilities(
+    model: Module, loader: DataLoader, mirror: bool = False, progress: str | None = None
+) -> np.ndarray:
+    """Return the class probabilities of all samples, in order, as an array (N, K).
+
+    The model is put into evaluation for the time.
+
+    Parameters
+    ----------
+    model : Module
+        Gives class scores (logits), which softmax makes probabilities.
+    loader : DataLoader
+        Not shuffled.
+    mirror : bool
+        Average over each image and its mirror image, left to right.
+    progress : str, optional
+        Title of a bar on the terminal; no bar without it.
+    """
+    from tqdm import tqdm
+
+    training = model.training
+    model.eval()
+    try:
+        results = []
+        for batch in tqdm(loader, progress, leave=False, disable=None if progress else True):
+            image = Tensor._wrap(batch.image)
+            probability = F.softmax(model(image), dim=-1)
+            if mirror:
+                mirrored = F.softmax(model(image[:, :, :, ::-1]), dim=-1)
+                probability = (probability + mirrored) * 0.5
+            results.append(probability.numpy())
+    finally:
+        model.train(training)
+    return np.concatenate(results) if results else np.zeros((0, 0), np.float32)

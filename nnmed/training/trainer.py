@@ -1,0 +1,244 @@
+"""Trainer: epochs, validation, early stopping, checkpoints, resuming."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from nnmed.autograd import Tensor
+from nnmed.backend import random
+from nnmed.data.loader import Batch, DataLoader
+from nnmed.errors import AnomalyError, UsageError
+from nnmed.nn import Module
+from nnmed.nn.utils import clip_grad_norm_
+from nnmed.optim import Optimizer
+from nnmed.training import checkpoint
+from nnmed.training.history import write_history
+
+LAST, BEST, HISTORY = "last.safetensors", "best.safetensors", "history.csv"
+
+
+class Trainer:
+    """Train a model, and be able to go on after any interruption.
+
+    After each epoch the folder holds ``last.safetensors`` (everything needed to go on),
+    ``best.safetensors`` (the weights of the best epoch) and ``history.csv``. Everything
+    random is a function of seed, epoch and position, so that a resumed run ends with the
+    very bits of an uninterrupted one.
+
+    Parameters
+    ----------
+    model : Module
+    optimizer : Optimizer
+    loss : callable (output Tensor, Batch) -> Tensor
+        Mean loss of a batch.
+    epochs : int
+    folder : str or Path
+        An existing folder for checkpoints and history.
+    validate : callable (Module) -> dict from str to float, optional
+        Scores after each epoch; they become columns of the history.
+    schedule : learning-rate schedule, optional
+        Stepped after every batch, or, if it takes a score (ReduceLROnPlateau), after every
+        epoch with the monitored one.
+    monitor : str
+        Column of the history that tells the best epoch.
+    mode : {"min", "max"}
+        Whether a smaller or a larger value of it is better.
+    patience : int, optional
+        Stop after this many epochs without a better one.
+    max_norm : float, optional
+        Clip the gradient to this norm.
+    settings : dict
+        What must not change when a run is resumed; fit for JSON.
+    report : callable (row dict) -> None, optional
+        Called after each epoch.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        loss: Callable[[Tensor, Batch], Tensor],
+        *,
+        epochs: int,
+        folder,
+        validate: Callable[[Module], dict[str, float]] | None = None,
+        schedule=None,
+        monitor: str = "train_loss",
+        mode: str = "min",
+        patience: int | None = None,
+        max_norm: float | None = None,
+        settings: dict | None = None,
+        report: Callable[[dict], None] | None = None,
+    ):
+        if epochs < 1:
+            raise UsageError(f"epochs must be at least 1, got {epochs}")
+        if mode not in ("min", "max"):
+            raise UsageError(f"mode must be 'min' or 'max', got {mode!r}")
+        self.model, self.optimizer, self.loss = model, optimizer, loss
+        self.epochs, self.folder = epochs, Path(folder)
+        self.validate, self.schedule = validate, schedule
+        self.monitor, self.mode = monitor, mode
+        self.patience, self.max_norm = patience, max_norm
+        self.settings, self.report = settings or {}, report
+        self.rows: list[dict] = []
+        self.best_epoch: int | None = None
+
+    def fit(self, loader: DataLoader, resume: bool = False) -> list[dict]:
+        """Train, and return the rows of the history.
+
+        Parameters
+        ----------
+        loader : DataLoader
+            Batches of training samples.
+        resume : bool
+            Go on from ``last.safetensors``; start afresh where there is none.
+
+        Raises
+        ------
+        AnomalyError
+            If the loss is no longer finite.
+        UsageError
+            If a run is resumed with other settings.
+        ModelError
+            If a checkpoint is damaged or cannot be written.
+        """
+        from tqdm import tqdm
+
+        if resume and checkpoint.exists(self.folder / LAST):
+            self._restore()
+        write_history(self.folder / HISTORY, self.rows)
+        for epoch in range(len(self.rows), self.epochs):
+            if self._out_of_patience():
+                break
+            start = time.perf_counter()
+            loader.set_epoch(epoch)
+            # disable=None: no bar where stderr is no terminal
+            batches = tqdm(
+                loader, f"epoch {epoch + 1}/{self.epochs}", leave=False, disable=None, unit="batch"
+            )
+            row = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
+            row["train_loss"] = self._train_epoch(batches, epoch)
+            row.update(self.validate(self.model) if self.validate else {})
+            row["seconds"] = round(time.perf_counter() - start, 3)
+            self._finish_epoch(row)
+        return self.rows
+
+    def load_best(self) -> int:
+        """Load the weights of the best epoch into the model and return its number."""
+        best = checkpoint.load_checkpoint(self.folder / BEST)
+        self.model.load_state_dict(best.model)
+        return int(best.state["epoch"])
+
+    # -- one epoch --------------------------------------------------------------------
+
+    def _train_epoch(self, batches, epoch: int) -> float:
+        self.model.train()
+        total, count = 0.0, 0
+        for step, batch in enumerate(batches):
+            value = self._train_step(batch)
+            if not math.isfinite(value):
+                raise AnomalyError(
+                    f"the loss is {value} in epoch {epoch + 1}, batch {step + 1}: lower the "
+                    "learning rate, or search for the cause with nnmed.detect_anomaly()"
+                )
+            total += value * len(batch.samples)
+            count += len(batch.samples)
+            batches.set_postfix(loss=f"{total / count:.4f}", refresh=False)
+        return total / count
+
+    def _train_step(self, batch: Batch) -> float:
+        self.optimizer.zero_grad()
+        loss = self.loss(self.model(Tensor._wrap(batch.image)), batch)
+        loss.backward()
+        if self.max_norm is not None:
+            clip_grad_norm_(self.model.parameters(), self.max_norm)
+        self.optimizer.step()
+        if self.schedule is not None and not _takes_score(self.schedule):
+            self.schedule.step()
+        return loss.item()
+
+    def _finish_epoch(self, row: dict) -> None:
+        if self.monitor not in row:
+            raise UsageError(f"monitor {self.monitor!r} is no column: {', '.join(row)}")
+        self.rows.append(row)
+        if self.schedule is not None and _takes_score(self.schedule):
+            self.schedule.step(row[self.monitor])
+        if self._is_best(row):
+            self.best_epoch = row["epoch"]
+            # Before `last`: a crash in between repeats this epoch and writes the same file.
+            state = {"epoch": row["epoch"], "row": _plain(row), "settings": self.settings}
+            checkpoint.save_checkpoint(self.folder / BEST, self.model, state)
+        checkpoint.save_checkpoint(self.folder / LAST, self.model, self._state(), self.optimizer)
+        write_history(self.folder / HISTORY, self.rows)
+        if self.report is not None:
+            self.report(row)
+
+    def _is_best(self, row: dict) -> bool:
+        value = row[self.monitor]
+        if self.best_epoch is None:
+            return True
+        best = self.rows[self.best_epoch][self.monitor]
+        if not math.isfinite(best):
+            return math.isfinite(value)
+        return value < best if self.mode == "min" else value > best
+
+    def _out_of_patience(self) -> bool:
+        if self.patience is None or self.best_epoch is None:
+            return False
+        return len(self.rows) - 1 - self.best_epoch >= self.patience
+
+    # -- state ------------------------------------------------------------------------
+
+    def _state(self) -> dict:
+        return {
+            "rows": [_plain(row) for row in self.rows],
+            "best_epoch": self.best_epoch,
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "random": random.get_state(),
+            "settings": self.settings,
+        }
+
+    def _restore(self) -> None:
+        saved = checkpoint.load_checkpoint(self.folder / LAST)
+        check_settings(saved.state["settings"], self.settings)
+        self.model.load_state_dict(saved.model)
+        self.optimizer.load_state_dict(saved.optimizer)
+        if self.schedule is not None:
+            self.schedule.load_state_dict(saved.state["schedule"])
+        random.set_state(saved.state["random"])
+        self.rows = [_from_plain(row) for row in saved.state["rows"]]
+        self.best_epoch = saved.state["best_epoch"]
+
+
+def check_settings(saved: dict, current: dict) -> None:
+    """Raise UsageError that names every setting in which the two differ."""
+    changed = [
+        f"{name} was {saved.get(name)!r} and is {current.get(name)!r}"
+        for name in sorted({*saved, *current})
+        if saved.get(name) != current.get(name)
+    ]
+    if changed:
+        raise UsageError(
+            f"cannot resume with other settings: {'; '.join(changed)}. Give the old ones, or "
+            "start a new run in another folder"
+        )
+
+
+def _takes_score(schedule) -> bool:
+    from nnmed.optim.lr_scheduler import ReduceLROnPlateau
+
+    return isinstance(schedule, ReduceLROnPlateau)
+
+
+def _plain(row: dict) -> dict:
+    """Return a row for strict JSON, which has no NaN."""
+    return {
+        k: repr(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
+    }
+
+
+def _from_plain(row: dict) -> dict:
+    return {k: float(v) if isinstance(v, str) else v for k, v in row.items()}
