@@ -87,7 +87,10 @@ def _operating_point(axes, x, y, threshold, found) -> None:
 
 
 def _area(name, score) -> str:
-    return name if score is None else f"{name} {score}"
+    if score is None:
+        return name
+    # Why there may be no interval stands in the table of scores; here it would not fit.
+    return f"{name} {figure_text(score.value)}" if np.isnan(score.low) else f"{name} {score}"
 
 
 def _why(score) -> str:

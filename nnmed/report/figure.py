@@ -6,12 +6,11 @@ kept or changed, and no display is needed.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 from functools import partial
 from pathlib import Path
 
+from nnmed.backend.files import write_whole
 from nnmed.errors import DataError
 from nnmed.report.fonts import shorten, width, write
 
@@ -65,16 +64,9 @@ def save(figure, path) -> Path:
     path = Path(path)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole(path, buffer.getvalue())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise DataError(
             f"{path}: the figure cannot be written: {error.strerror}; "
             "check that the folder exists, may be written to and has room"

@@ -76,12 +76,20 @@ def shorten(text, columns: int) -> str:
     text = one_line(text)
     if width(text) <= columns:
         return text
-    head, tail = [], list(text)
-    while tail and width("".join(head)) < (columns - 1) // 2:
-        head.append(tail.pop(0))
-    while tail and width("".join(head + tail)) > columns - 1:
-        tail.pop(0)
-    return "".join(head) + "…" + "".join(tail)
+    left = (columns - 1) // 2
+    head = text[: _fitting(text, left)]
+    tail = text[::-1][: _fitting(text[::-1], columns - 1 - width(head))][::-1]
+    return f"{head}…{tail}"
+
+
+def _fitting(text: str, columns: int) -> int:
+    """Return how many characters of `text` fit into `columns`."""
+    used = 0
+    for count, character in enumerate(text):
+        used += width(character)
+        if used > columns:
+            return count
+    return len(text)
 
 
 def two_lines(text, columns: int) -> list[str]:
@@ -89,7 +97,7 @@ def two_lines(text, columns: int) -> list[str]:
     text = shorten(text, 2 * columns - 1)
     if width(text) <= columns:
         return [text]
-    end = next(i for i in range(len(text), 0, -1) if width(text[:i]) <= columns)
+    end = _fitting(text, columns)
     # Break after a separator near the end of the line, if the rest then still fits.
     for start in range(end, end // 2, -1):
         if text[start - 1] in " _-/." and width(text[start:]) <= columns:
