@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Iterable, Iterator
 
@@ -20,7 +21,7 @@ class _Numbered(Module):
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return self._from_list(list(self._modules.values())[index])
+            return self._from_items(list(self._modules.items())[index])
         return self._modules[self._key(index)]
 
     def __setitem__(self, index: int, module: Module) -> None:
@@ -43,8 +44,8 @@ class _Numbered(Module):
             raise IndexError(f"{type(self).__name__} has {len(self)} modules, no index {index}")
         return list(self._modules)[index]
 
-    def _from_list(self, modules):
-        return type(self)(modules)
+    def _from_items(self, items):
+        return type(self)(module for _, module in items)
 
 
 class Sequential(_Numbered):
@@ -58,8 +59,11 @@ class Sequential(_Numbered):
 
     def __init__(self, *modules):
         super().__init__()
-        named = modules[0] if len(modules) == 1 and isinstance(modules[0], dict) else None
-        for name, module in (named or {str(i): m for i, m in enumerate(modules)}).items():
+        if len(modules) == 1 and isinstance(modules[0], dict):
+            named = modules[0]
+        else:
+            named = {str(index): module for index, module in enumerate(modules)}
+        for name, module in named.items():
             if not isinstance(module, Module):
                 raise UsageError(f"Sequential: {name!r} is no Module but {type(module).__name__}")
             self.add_module(name, module)
@@ -70,9 +74,8 @@ class Sequential(_Numbered):
             input = module(input)
         return input
 
-    def _from_list(self, modules):
-        names = {id(module): name for name, module in self._modules.items()}
-        return type(self)({names[id(module)]: module for module in modules})
+    def _from_items(self, items):
+        return type(self)(dict(items))
 
 
 class ModuleList(_Numbered):
@@ -85,4 +88,14 @@ class ModuleList(_Numbered):
 
     def __init__(self, modules: Iterable[Module] | None = None):
         super().__init__()
-        self.extend(modules or ())
+        self.extend(() if modules is None else modules)
+
+    def _children_repr(self):
+        lines = []
+        for text, group in itertools.groupby(super()._children_repr(), key=lambda pair: pair[1]):
+            names = [name for name, _ in group]
+            if len(names) == 1:
+                lines.append((names[0], text))
+            else:
+                lines.append((f"{names[0]}-{names[-1]}", f"{len(names)} x {text}"))
+        return lines

@@ -330,12 +330,15 @@ class Module:
     def __repr__(self) -> str:
         extra = self.extra_repr()
         children = [
-            f"({name}): {module!r}".replace("\n", "\n  ") for name, module in self._modules.items()
+            f"({name}): {text}".replace("\n", "\n  ") for name, text in self._children_repr()
         ]
         if not children and "\n" not in extra:
             return f"{type(self).__name__}({extra})"
         lines = extra.splitlines() + children
         return "\n  ".join([f"{type(self).__name__}(", *lines]) + "\n)"
+
+    def _children_repr(self) -> list[tuple[str, str]]:
+        return [(name, repr(module)) for name, module in self._modules.items()]
 
     def summary(self, input_shape: tuple[int, ...]):
         """Return a printable table of the modules: output shapes, parameters, operations.

@@ -52,7 +52,7 @@ def clip_grad_norm_(
     scale = float(max_norm) / (norm + 1e-6)
     if not scale >= 1:  # NaN goes on into the gradients, where it can be seen
         for parameter in owners:
-            parameter.grad = Tensor._wrap(parameter.grad._array * scale)
+            parameter.grad = _tensor(parameter.grad._array * scale)
     dtype = owners[0].grad.dtype if owners else np.float32
     return Tensor(np.array(norm, dtype))
 
@@ -69,12 +69,17 @@ def clip_grad_value_(parameters, clip_value: float) -> None:
     value = float(clip_value)
     for parameter in _with_gradient(parameters):
         array = parameter.grad._array
-        parameter.grad = Tensor._wrap(array_module(array).clip(array, -value, value))
+        parameter.grad = _tensor(array_module(array).clip(array, -value, value))
 
 
 def _with_gradient(parameters) -> list[Tensor]:
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     return [parameter for parameter in parameters if parameter.grad is not None]
+
+
+def _tensor(array) -> Tensor:
+    # NumPy's operators return scalars instead of 0-d arrays.
+    return Tensor._wrap(np.asarray(array) if isinstance(array, np.generic) else array)
 
 
 def _total_norm(arrays, p: float) -> float:

@@ -54,7 +54,7 @@ class _Conv2d(Module):
             ("padding", (0, 0)), ("dilation", (1, 1)), ("output_padding", (0, 0)), ("groups", 1),
         ):  # fmt: skip
             if getattr(self, name) != default:
-                parts.append(f"{name}={getattr(self, name)!r}")
+                parts.append(f"{name}={getattr(self, name)}")
         if self.bias is None:
             parts.append("bias=False")
         return ", ".join(parts)

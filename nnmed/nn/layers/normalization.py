@@ -24,13 +24,15 @@ class _BatchNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        *,
+        bias: bool = True,
     ):
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         zeros = np.zeros(num_features, np.float32)
-        for name in ("weight", "bias"):
-            self.register_parameter(name, Parameter(zeros) if affine else None)
+        self.register_parameter("weight", Parameter(zeros) if affine else None)
+        self.register_parameter("bias", Parameter(zeros) if affine and bias else None)
         for name in ("running_mean", "running_var"):
             self.register_buffer(name, Tensor(zeros) if track_running_stats else None)
         count = Tensor(np.array(0, np.int64)) if track_running_stats else None
@@ -47,8 +49,9 @@ class _BatchNorm(Module):
     def reset_parameters(self) -> None:
         """Set weight to ones, bias to zeros, and forget the running statistics."""
         self.reset_running_stats()
-        if self.affine:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input):
@@ -57,29 +60,30 @@ class _BatchNorm(Module):
             expected = " or ".join(f"{n}-d" for n in self._dimensions)
             raise ShapeError(f"{type(self).__name__}: expects {expected} input, got {input.shape}")
         tracking = self.training and self.track_running_stats
-        momentum = 0.0 if self.momentum is None else self.momentum
-        if tracking:
-            count = int(self.num_batches_tracked) + 1
-            self.num_batches_tracked._assign(..., count)
-            if self.momentum is None:
-                momentum = 1 / count
-        use_running = self.track_running_stats and (tracking or not self.training)
-        return F.batch_norm(
+        count = int(self.num_batches_tracked) + 1 if tracking else 0
+        momentum = self.momentum
+        if momentum is None:  # the count of batches makes it their plain average
+            momentum = 1 / count if count else 0.0
+        output = F.batch_norm(
             input,
-            self.running_mean if use_running else None,
-            self.running_var if use_running else None,
+            self.running_mean,
+            self.running_var,
             self.weight,
             self.bias,
             self.training or not self.track_running_stats,
             momentum,
             self.eps,
         )
+        if tracking:
+            self.num_batches_tracked._assign(..., count)
+        return output
 
     def extra_repr(self):
         """Return the arguments."""
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, track_running_stats={self.track_running_stats}"
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
         )
 
 
@@ -107,6 +111,8 @@ class BatchNorm2d(_BatchNorm):
         Whether there are weight and bias.
     track_running_stats : bool
         Without them the statistics of the batch are used in evaluation too.
+    bias : bool
+        Without it there is only the weight.
 
     Attributes
     ----------
