@@ -122,6 +122,36 @@ def apply(function, x, *others, scratch: int = 0):
     return result
 
 
+def reduce(function, reduction: str, x, *others, scratch: int = 0):
+    """Return what :func:`apply` gives, its sum or its mean, as `reduction` says.
+
+    Chunks are added up in float64 and in a fixed order; the whole array of values is made
+    for ``"none"`` only. The mean of nothing is NaN.
+    """
+    if reduction == "none":
+        return apply(function, x, *others, scratch=scratch)
+    x, order = dense(x)
+    flat = [flatten(array, order) for array in (x, *others)]
+    sums = np.zeros(-(-x.size // CHUNK))
+
+    def task(index, start, stop):
+        pieces = [take(values, start, stop) for values in flat]
+        values, *buffers = temporaries(1 + scratch, stop - start, x.dtype)
+        function(values, *pieces, *buffers)
+        sums[index] = np.add.reduce(values)
+
+    for_chunks(task, x.size)
+    return finish(sums.sum(), x.size, reduction, x.dtype)
+
+
+def finish(total: float, count: float, reduction: str, dtype):
+    """Return the sum, or the mean over `count`, as a 0-d array."""
+    if reduction == "mean":
+        with np.errstate(all="ignore"):
+            total = np.divide(total, count)
+    return np.asarray(total, dtype)
+
+
 _zeros = {dtype.char: np.zeros(CHUNK, dtype) for dtype in map(np.dtype, (np.float32, np.float64))}
 for _row in _zeros.values():
     _row.flags.writeable = False

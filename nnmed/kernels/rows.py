@@ -16,7 +16,7 @@ from nnmed.backend.threads import parallel_for
 from nnmed.kernels.elementwise import CHUNK, dense, temporaries, unflatten
 
 _MANY = 64
-_SLOTS = 3
+_SLOTS = 2
 
 
 class Rows:
@@ -63,16 +63,23 @@ class Rows:
         shape = tuple(n for a, n in enumerate(self.logical) if a != self.removed)
         return unflatten(values.reshape(-1), shape, self._rest())
 
+    def temporary(self, block, dtype, slot: int):
+        """Return uninitialised scratch, 2-d, for a block; it lives until the slot is reused."""
+        outer, inner = (len(range(*s.indices(n))) for s, n in zip(block, self.shape))
+        rows = outer * inner
+        flat = temporaries(_SLOTS, rows * self.classes, dtype)[slot]
+        return flat.reshape((self.classes, rows) if self.axis == 0 else (rows, self.classes))
+
     def read(self, view, block, slot: int = 0):
-        """Copy one block into this thread's scratch `slot`, 2-d; a slot lives until reused."""
+        """Return a copy of one block in this thread's scratch, 2-d."""
         part = view[block]
+        scratch = self.temporary(block, view.dtype, slot)
         outer, inner, classes = part.shape
-        flat = temporaries(_SLOTS, part.size, view.dtype)[slot]
         if self.axis == 0:
-            np.copyto(flat.reshape(classes, outer, inner), part.transpose(2, 0, 1))
-            return flat.reshape(classes, outer * inner)
-        np.copyto(flat.reshape(part.shape), part)
-        return flat.reshape(outer * inner, classes)
+            np.copyto(scratch.reshape(classes, outer, inner), part.transpose(2, 0, 1))
+        else:
+            np.copyto(scratch.reshape(part.shape), part)
+        return scratch
 
     def write(self, view, block, values) -> None:
         """Copy a 2-d block, as :meth:`read` returns it, into `view`."""
@@ -88,11 +95,11 @@ class Rows:
         return np.expand_dims(values.reshape(-1), self.axis)
 
     def for_blocks(self, task) -> None:
-        """Call ``task(block)`` for all blocks on the worker threads."""
+        """Call ``task(index, block)`` for all blocks on the worker threads."""
 
         def run(index):
             with np.errstate(all="ignore"):  # this setting belongs to a thread
-                task(self.blocks[index])
+                task(index, self.blocks[index])
 
         if len(self.blocks) == 1:
             run(0)

@@ -69,7 +69,7 @@ def _map_rows(function, dim, *arrays):
     target = rows.view(result)
     sources = [rows.view(rows.x), *(rows.view(a) for a in arrays[1:])]
 
-    def task(block):
+    def task(_, block):
         blocks = [rows.read(source, block, slot) for slot, source in enumerate(sources)]
         rows.write(target, block, function(*blocks, rows.axis))
 

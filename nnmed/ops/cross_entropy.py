@@ -1,0 +1,248 @@
+"""Cross-entropy of logits, with class indices or class probabilities as targets."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nnmed.autograd import Op, Tensor
+from nnmed.errors import DTypeError, ShapeError, UsageError
+from nnmed.kernels import select
+from nnmed.ops.arguments import as_tensor, check_same_dtype
+from nnmed.ops.loss import check_constant, check_reduction, per_element
+from nnmed.ops.reduction import sum
+from nnmed.ops.shape import reshape, unsqueeze
+from nnmed.ops.softmax import log_softmax, softmax
+
+_P = r"p_c = \frac{e^{x_c}}{\sum_k e^{x_k}}"
+
+
+class CrossEntropy(Op):
+    """L = mean (or sum, or none) of -sum_c q_c log p_c,   dx_c = (p_c sum_k q_k - q_c) dL / n
+
+    p = softmax(x) over dimension 1; q_c = w_c ((1 - e) [c = t] + e / C) for the class index
+    t, with class weights w and label smoothing e (Szegedy et al., "Rethinking the Inception
+    architecture", CVPR 2016). n is the sum of w_t for the mean, else 1. Rows whose t is the
+    ignored index have no loss and no part in n.
+    """
+
+    forward_latex = (
+        r"L = \operatorname{reduce} \left(-\sum_c q_c \ln p_c\right), \quad " + _P + ", \\quad "
+        r"q_c = w_c \left((1 - \varepsilon)\, [c = t] + \frac{\varepsilon}{C}\right)"
+    )
+    backward_latex = {
+        "input": r"\frac{\partial L}{\partial x_c} = \frac{1}{n} \left(p_c \sum_k q_k - q_c\right)"
+    }
+
+    def __init__(self, ignore_index: int, label_smoothing: float, reduction: str):
+        self.ignore_index, self.smoothing = ignore_index, label_smoothing
+        self.reduction = reduction
+
+    def forward(self, input, target, weight=None):
+        loss, log_sum, self.divisor = select("loss", input).cross_entropy(
+            input, target, weight, self.ignore_index, self.smoothing, self.reduction
+        )
+        self.keep(inputs=range(2 + (weight is not None)), log_sum=log_sum)
+        return loss
+
+    def fused_backward(self, dy):
+        x, target, *weight = (tensor._array for tensor in self.inputs)
+        dx = select("loss", x).cross_entropy_grad(
+            dy, x, self.kept["log_sum"], target, weight[0] if weight else None,
+            self.ignore_index, self.smoothing, self.reduction, self.divisor,
+        )  # fmt: skip
+        return dx, None, *[None] * len(weight)
+
+    def backward(self, dy):
+        x, target, *weight = self.inputs
+        q = self.target_rows(x, target._array, weight[0]._array if weight else None)
+        total = Tensor._wrap(q.sum(1, keepdims=True))
+        here = _per_row(dy, self.reduction, self.divisor)
+        dx = here * (total * softmax(x, 1) - Tensor._wrap(q))
+        return dx, None, *[None] * len(weight)
+
+    def target_rows(self, x, target, weight):
+        """Return q, (N, C, ...): constant, since neither labels nor weights are variables."""
+        classes = x.shape[1]
+        axis = (classes,) + (1,) * (target.ndim - 1)
+        labels = np.arange(classes).reshape(axis)
+        q = (labels == np.expand_dims(target, 1)).astype(x.dtype)
+        q *= 1 - self.smoothing
+        q += self.smoothing / classes
+        if weight is not None:
+            q *= weight.reshape(axis)
+        return np.where(np.expand_dims(target == self.ignore_index, 1), x.dtype.type(0), q)
+
+    def flops(self, inputs, output):
+        return 5 * math.prod(inputs[0])
+
+
+class SoftCrossEntropy(Op):
+    """L = mean (or sum, or none) of -sum_c q_c log p_c,   dx_c = (p_c sum_k q_k - q_c) dL / n
+
+    p = softmax(x) over dimension 1; q_c = w_c ((1 - e) t_c + e / C) for class probabilities
+    t, with class weights w and label smoothing e. dt_c = -(1 - e) w_c log p_c dL / n. n is
+    the number of rows for the mean, else 1: the weights do not enter it, as in PyTorch.
+    """
+
+    forward_latex = (
+        r"L = \operatorname{reduce} \left(-\sum_c q_c \ln p_c\right), \quad " + _P + ", \\quad "
+        r"q_c = w_c \left((1 - \varepsilon)\, t_c + \frac{\varepsilon}{C}\right)"
+    )
+    backward_latex = {
+        "input": r"\frac{\partial L}{\partial x_c} = \frac{1}{n} \left(p_c \sum_k q_k - q_c\right)",
+        "target": r"\frac{\partial L}{\partial t_c} = -\frac{1}{n} (1 - \varepsilon)\, w_c \ln p_c",
+    }
+
+    def __init__(self, label_smoothing: float, reduction: str):
+        self.smoothing, self.reduction = label_smoothing, reduction
+
+    def forward(self, input, target, weight=None):
+        loss, log_sum = select("loss", input).soft_cross_entropy(
+            input, target, weight, self.smoothing, self.reduction
+        )
+        self.keep(inputs=range(2 + (weight is not None)), log_sum=log_sum)
+        return loss
+
+    def fused_backward(self, dy):
+        x, target, *rest = (tensor._array for tensor in self.inputs)
+        kernels, log_sum = select("loss", x), self.kept["log_sum"]
+        weight = rest[0] if rest else None
+        dx = dt = None
+        if self.needs[0]:
+            dx = kernels.soft_cross_entropy_grad(
+                dy, x, log_sum, target, weight, self.smoothing, self.reduction
+            )
+        if self.needs[1]:
+            dt = kernels.soft_cross_entropy_target_grad(
+                dy, x, log_sum, weight, self.smoothing, self.reduction
+            )
+        return dx, dt, *[None] * len(rest)
+
+    def backward(self, dy):
+        x, target, *rest = self.inputs
+        classes = x.shape[1]
+        weight = reshape(rest[0], (classes,) + (1,) * (x.ndim - 2)) if rest else 1.0
+        here = _per_row(dy, self.reduction, x.numel() // classes) * weight
+        dx = dt = None
+        if self.needs[0]:
+            q = here * (target * (1 - self.smoothing) + self.smoothing / classes)
+            dx = softmax(x, 1) * sum(q, 1, keepdim=True) - q
+        if self.needs[1]:
+            dt = here * (self.smoothing - 1) * log_softmax(x, 1)
+        return dx, dt, *[None] * len(rest)
+
+    def flops(self, inputs, output):
+        return 7 * math.prod(inputs[0])
+
+
+def cross_entropy(
+    input,
+    target,
+    weight=None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Return the cross-entropy of logits, as ``torch.nn.functional.cross_entropy``.
+
+    Parameters
+    ----------
+    input : Tensor
+        Logits, (C,), (N, C) or (N, C, d1, ...).
+    target : Tensor
+        Class indices, integers of shape (), (N,) or (N, d1, ...); or class probabilities,
+        floats of the input's shape.
+    weight : Tensor, optional
+        A factor for each class, (C,).
+    ignore_index : int
+        Class index that contributes nothing. Only for class indices.
+    reduction : {"mean", "sum", "none"}
+        With class indices the mean divides by the sum of the weights of the targets that
+        are not ignored (NaN if all are), with probabilities by the number of rows.
+    label_smoothing : float
+        Share of the target that is spread evenly over the classes, in [0, 1].
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit together.
+    DTypeError
+        If logits, probabilities and weight are not floats of one dtype, or class indices
+        are not integers.
+    UsageError
+        If a class index lies outside [0, C), naming it; or an option makes no sense.
+    GradientError
+        If the weight requires a gradient.
+    """
+    name = "cross_entropy"
+    check_reduction(name, reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise UsageError(f"{name}: label_smoothing must lie in [0, 1], got {label_smoothing}")
+    x, target = as_tensor(input), as_tensor(target)
+    given = () if weight is None else (as_tensor(weight),)
+    check_same_dtype(name, input=x, **({"weight": given[0]} if given else {}))
+    _check_classes(name, x, given)
+    soft = target.shape == x.shape
+    unbatched = x.ndim == 1
+    if unbatched:
+        x, target = unsqueeze(x, 0), unsqueeze(target, 0)
+    if soft:
+        _check_probabilities(name, x, target)
+        loss = SoftCrossEntropy(float(label_smoothing), reduction)(x, target, *given)
+    else:
+        _check_indices(name, x, target, ignore_index)
+        op = CrossEntropy(int(ignore_index), float(label_smoothing), reduction)
+        loss = op(x, target, *given)
+    return reshape(loss, ()) if unbatched else loss
+
+
+def _check_classes(name, x, weight) -> None:
+    if x.ndim == 0 or x.shape[min(1, x.ndim - 1)] == 0:
+        raise ShapeError(f"{name}: input must be (C,), (N, C) or (N, C, ...), C > 0; got {x.shape}")
+    classes = x.shape[min(1, x.ndim - 1)]
+    for w in weight:
+        check_constant(name, "weight", w)
+        if w.shape != (classes,):
+            raise ShapeError(
+                f"{name}: weight {w.shape} must hold one number for each of the {classes} "
+                f"classes of input {x.shape}"
+            )
+
+
+def _check_probabilities(name, x, target) -> None:
+    if target.dtype != x.dtype:
+        raise DTypeError(
+            f"{name}: a target of the input's shape {x.shape} holds class probabilities and must "
+            f"be {x.dtype} like the input, got {target.dtype}; class indices have no class "
+            "dimension"
+        )
+
+
+def _check_indices(name, x, target, ignore_index) -> None:
+    if target.dtype.kind not in "iu":
+        raise DTypeError(
+            f"{name}: class indices must be integers, got {target.dtype}; class probabilities "
+            f"have the shape of the input {x.shape}, this target has {target.shape}"
+        )
+    if target.shape != (x.shape[0], *x.shape[2:]):
+        raise ShapeError(
+            f"{name}: target {target.shape} must be {(x.shape[0], *x.shape[2:])} for input "
+            f"{x.shape}"
+        )
+    labels, classes = target._array, x.shape[1]
+    if labels.size and (labels.min() < 0 or labels.max() >= classes):
+        bad = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
+        if bad.any():
+            place = tuple(int(i[0]) for i in np.nonzero(bad))
+            raise UsageError(
+                f"{name}: target holds class index {int(labels[place])} at {place}, but input "
+                f"{x.shape} has {classes} classes: 0 to {classes - 1}"
+            )
+
+
+def _per_row(dy: Tensor, reduction: str, divisor: float) -> Tensor:
+    """Return the gradient that reaches each row's loss, ready to broadcast to (N, C, ...)."""
+    return unsqueeze(dy, 1) if reduction == "none" else per_element(dy, reduction, divisor)

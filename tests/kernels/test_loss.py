@@ -1,0 +1,70 @@
+"""Loss kernels: a walk over rows in any layout, and sums that do not depend on threads."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from nnmed.backend import threads
+from nnmed.kernels.loss import cpu, reference
+from nnmed.kernels.rows import Rows
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (4, 70, 3, 2), (6, 5), (2, 3, 4)])
+@pytest.mark.parametrize("few", [1, 7, 10**6])
+def test_rows_reads_back_what_it_wrote(shape, few, monkeypatch):
+    """Whatever the memory order and the size of a block."""
+    monkeypatch.setattr("nnmed.kernels.rows.CHUNK", few)
+    numbers = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    for order in itertools.permutations(range(len(shape))):
+        inverse = tuple(np.argsort(order))
+        x = np.ascontiguousarray(numbers.transpose(order)).transpose(inverse)
+        rows = Rows(x, 1)
+        source, result = rows.view(x), rows.empty()
+        assert np.shares_memory(source, x)
+        target, firsts = rows.view(result), np.empty(rows.shape, np.float32)
+
+        def task(_, block):
+            values = rows.read(source, block)  # noqa: B023
+            firsts[block] = np.take(values, 0, rows.axis).reshape(firsts[block].shape)  # noqa: B023
+            rows.write(target, block, values)  # noqa: B023
+
+        rows.for_blocks(task)
+        np.testing.assert_array_equal(result, numbers)
+        np.testing.assert_array_equal(rows.from_per_row(firsts), numbers[:, 0])
+        np.testing.assert_array_equal(rows.view_per_row(numbers[:, 0]), firsts)
+        assert result.strides == x.strides
+
+
+@pytest.mark.parametrize("few", [1, 7])
+def test_cross_entropy_does_not_depend_on_the_blocks(few, monkeypatch):
+    rng = np.random.default_rng(0)
+    x, target = rng.standard_normal((3, 4, 5, 6)), rng.integers(0, 4, (3, 5, 6))
+    weight, dy = rng.uniform(1, 2, 4), np.float64(1.0)
+    arguments = (target, weight, 2, 0.1, "mean")
+    expected, log_sum, divisor = reference.cross_entropy(x, *arguments)
+    gradient = reference.cross_entropy_grad(dy, x, log_sum, *arguments, divisor)
+    monkeypatch.setattr("nnmed.kernels.rows.CHUNK", few)
+    loss, log_sum, divisor = cpu.cross_entropy(x, *arguments)
+    np.testing.assert_allclose(loss, expected, rtol=1e-12)
+    dx = cpu.cross_entropy_grad(dy, x, log_sum, *arguments, divisor)
+    np.testing.assert_allclose(dx, gradient, rtol=1e-10, atol=1e-14)
+
+
+def test_a_long_loss_is_bit_identical_for_any_number_of_threads():
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((2, 300_001)).astype(np.float32)
+    logits, target = rng.standard_normal((100_000, 3)), rng.integers(0, 3, 100_000)
+    count, results = threads.get_num_threads(), []
+    try:
+        for number in (1, 2, 3):
+            threads.set_num_threads(number)
+            losses = cpu.mse_loss(x, t, "mean"), cpu.cross_entropy(
+                logits.astype(np.float32), target, None, -100, 0.0, "mean"
+            )[0]  # fmt: skip
+            results.append([loss.tobytes() for loss in losses])
+    finally:
+        threads.set_num_threads(count)
+    assert results[0] == results[1] == results[2]
