@@ -12,7 +12,7 @@ from nnmed.kernels.normalization import cpu, reference
 def block_size(request, monkeypatch):
     if request.param is not None:
         monkeypatch.setattr(cpu, "_ROW", request.param[0])
-        monkeypatch.setattr(cpu, "BLOCK", request.param[1])
+        monkeypatch.setattr(cpu, "_BLOCK", request.param[1])
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5, 7), (2, 3, 8, 8), (5, 11, 1, 1), (1, 1, 1, 2)])

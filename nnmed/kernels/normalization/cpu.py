@@ -16,9 +16,9 @@ import numpy as np
 
 from nnmed.backend.arrays import as_channels_last, empty_channels_last, nhwc
 from nnmed.backend.threads import chunks, parallel_for
-from nnmed.kernels.blocks import BLOCK
 
-_ROW = 2048  # numbers in a long row
+_ROW = 1024  # numbers in a long row
+_BLOCK = 1 << 17  # numbers in a block: larger than elsewhere, since there is little scratch
 # Largest |mean| / spread for the short forms, which lose its square in relative accuracy
 # of the variance and itself in absolute accuracy of the normalised value.
 _FAR = 4.0
@@ -37,7 +37,7 @@ def batch_moments(x):
             if tiled is not None:
                 block = block - tiled
             rows.add_up(block, sums[index])
-            rows.add_up(block * block, squares[index])
+            rows.add_up_product(block, block, squares[index])
 
         sums, squares = np.empty((2, len(rows.blocks), rows.length), x.dtype)
         parallel_for(task, len(rows.blocks))
@@ -88,7 +88,7 @@ def batch_norm_grad(dy, x, mean, var, weight, eps, training):
         if centre is not None:
             values = values - centre
         rows.add_up(block, sums[index])
-        rows.add_up(values * block, products[index])
+        rows.add_up_product(values, block, products[index])
 
     parallel_for(add_up, len(rows.blocks))
     with np.errstate(all="ignore"):
@@ -142,7 +142,7 @@ class _Rows:
         self.pixels = next(k for k in range(fit, 0, -1) if self.count % k == 0)
         self.length = self.pixels * self.channels
         height = n * h * w // self.pixels
-        self.blocks = chunks(height, max(1, BLOCK // self.length)) if self.length else []
+        self.blocks = chunks(height, max(1, _BLOCK // self.length)) if self.length else []
 
     def of(self, x):
         """Return `x` as long rows: a view of channels-last memory, else a copy."""
@@ -162,6 +162,11 @@ class _Rows:
         ones = np.ones((1, len(block)), block.dtype)
         np.matmul(ones, block, out=out[None])
 
+    def add_up_product(self, a, b, out):
+        """Write the sum of the rows of ``a * b``."""
+        np.einsum("ij,ij->j", a, b, out=out)
+
     def fold(self, sums):
         """Return the sum of each channel over blocks of long rows, float64."""
-        return sums.reshape(-1, self.channels).sum(axis=0, dtype=np.float64)
+        total = sums.sum(axis=0, dtype=np.float64)
+        return total.reshape(self.pixels, self.channels).sum(axis=0)
