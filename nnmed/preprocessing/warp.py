@@ -13,7 +13,7 @@ import numpy as np
 
 from nnmed.backend.threads import chunks
 
-BLOCK = 4096
+BLOCK = 8192
 """Pixels warped at a time, so that all scratch stays in the cache."""
 
 MIN_VISIBLE = 0.1
@@ -105,11 +105,12 @@ def _area(boxes):
 def _source_coordinates(size, matrix, offset):
     """Return where output pixels come from: (H terms, W terms) of the row, then the column.
 
-    The sum of the two terms is an input pixel's index; integers are centres of pixels.
+    The sum of the two terms is a position in the framed input; integers are centres of
+    pixels, and 1 is the first pixel inside the frame.
     """
     inverse = np.linalg.inv(matrix)
     # Index i stands for the point i + 0.5, on both sides of the map.
-    start = inverse @ (0.5 - offset) - 0.5
+    start = inverse @ (0.5 - offset) - 0.5 + 1
     down, right = (np.arange(side, dtype=np.float64) for side in size)
 
     def terms(k):
@@ -134,13 +135,12 @@ def _framed(channel, fill):
 
 
 def _split(position, side):
-    """Return the integer part, counted from the frame's first pixel, and the fraction."""
-    np.maximum(position, -1, out=position)
-    np.minimum(position, side, out=position)
-    position += 1
-    whole = position.astype(np.intp)
+    """Return the whole part as an integer and the fraction of positions inside the frame."""
+    np.maximum(position, 0, out=position)
+    np.minimum(position, side + 1, out=position)
+    whole = np.floor(position)  # not astype first: float32 minus integers is done in float64
     position -= whole
-    return whole, position
+    return whole.astype(np.intp), position
 
 
 def _lerp(frame, index, fraction):
