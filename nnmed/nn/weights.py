@@ -7,9 +7,7 @@ run code.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import numpy as np
 
 from nnmed.autograd.tensor import Tensor
 from nnmed.backend.arrays import to_device
+from nnmed.backend.files import write_whole
 from nnmed.errors import ModelError
 from nnmed.nn.module import Module
 
@@ -72,8 +71,7 @@ def save_arrays(
 ) -> None:
     """Write named arrays to a safetensors file, whole or not at all.
 
-    The file is written beside `path`, synced, and put in its place in one step; then the
-    folder is synced, so that the new file survives a power cut.
+    The file is put in its place in one step and synced together with its folder.
 
     Raises
     ------
@@ -87,7 +85,10 @@ def save_arrays(
         data = save({name: _dense(value) for name, value in arrays.items()}, metadata)
     except (SafetensorError, TypeError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: cannot be stored as safetensors: {error}") from error
-    _write_whole(Path(path), data)
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be written: {error}") from error
 
 
 def load_arrays(path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -138,31 +139,3 @@ def _dense(value) -> np.ndarray:
 def _metadata(data: bytes) -> dict[str, str]:
     length = int.from_bytes(data[:8], "little")
     return json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be written: {error}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return  # Windows cannot open a folder, and syncs a rename by itself
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

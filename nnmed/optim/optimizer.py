@@ -82,9 +82,9 @@ class Optimizer:
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                gradient = parameter.grad._array
-                self._check_gradient(parameter._array, gradient)
-                self._update(parameter._writable(), gradient, self.state[parameter], group)
+                gradient, state = parameter.grad._array, self.state[parameter]
+                self._check_step(parameter._array, gradient, state)
+                self._update(parameter._writable(), gradient, state, group)
                 parameter._version.count += 1
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -181,7 +181,7 @@ class Optimizer:
                 f"{self._name}: the parameter of shape {parameter.shape} is given twice"
             )
 
-    def _check_gradient(self, array, gradient) -> None:
+    def _check_step(self, array, gradient, state) -> None:
         if gradient.shape != array.shape:
             raise ShapeError(
                 f"{self._name}: a parameter of shape {array.shape} has a gradient of shape "
@@ -191,6 +191,11 @@ class Optimizer:
             raise DTypeError(
                 f"{self._name}: a {array.dtype} parameter of shape {array.shape} has a "
                 f"{gradient.dtype} gradient"
+            )
+        if any(getattr(value, "dtype", array.dtype) != array.dtype for value in state.values()):
+            raise DTypeError(
+                f"{self._name}: the parameter of shape {array.shape} has become {array.dtype} "
+                "since the first step: convert a model before making its optimizer"
             )
         if type(gradient) is not type(array) and device_of(gradient) != device_of(array):
             raise DeviceError(

@@ -43,15 +43,18 @@ def unpack_state(metadata: dict, arrays: Mapping[str, np.ndarray]) -> dict:
     Raises
     ------
     ModelError
-        If an array belongs to no parameter in `metadata`.
+        If `metadata` is not of this form, or an array belongs to no parameter in it.
     """
-    state = {index: dict(values) for index, values in metadata["state"].items()}
+    saved = metadata.get("state") if isinstance(metadata, Mapping) else None
+    if not isinstance(saved, Mapping) or not all(isinstance(v, Mapping) for v in saved.values()):
+        raise ModelError("optimizer state: the metadata have no 'state' of the parameters")
+    state = {index: dict(values) for index, values in saved.items()}
     for key, array in arrays.items():
         index, _, name = key.partition(".")
         if index not in state or not name:
             raise ModelError(f"optimizer state: the array {key!r} belongs to no parameter")
         state[index][name] = array
-    return {"state": state, "param_groups": metadata["param_groups"]}
+    return {"state": state, "param_groups": metadata.get("param_groups")}
 
 
 def read_groups(owner: str, state_dict, groups: list[dict], required) -> list[dict]:

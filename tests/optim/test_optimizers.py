@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from nnmed import optim
+from nnmed import kernels, nn, optim
 from nnmed.autograd.tensor import Tensor
-from nnmed.errors import DTypeError, ModelError, ShapeError, UsageError
+from nnmed.errors import DTypeError, GradientError, ModelError, ShapeError, UsageError
 
 STEPS = 50
 SHAPES = [(4, 3), (5,), (2, 3, 3, 3), ()]
@@ -225,5 +225,38 @@ def test_wrong_states():
     for state in wrong:
         with pytest.raises(ModelError, match="Adam"):
             optimizer.load_state_dict(state)
+    for metadata in (None, {}, {"state": [1]}, {"state": {"0": 1}}):
+        with pytest.raises(ModelError, match="no 'state'"):
+            optim.unpack_state(metadata, {})
     with pytest.raises(ModelError, match="belongs to no parameter"):
         optim.unpack_state({"state": {}, "param_groups": []}, {"0.exp_avg": np.zeros(1)})
+
+
+def test_a_model_converted_after_the_first_step():
+    layer = nn.Linear(2, 1)
+    optimizer = optim.Adam(layer.parameters())
+    layer(Tensor(np.ones((1, 2), np.float32))).sum().backward()
+    optimizer.step()
+    layer.double()
+    with pytest.raises(DTypeError, match="before making its optimizer"):
+        optimizer.step()
+
+
+def test_backward_after_a_step_notices_the_change():
+    layer = nn.Linear(2, 1)
+    optimizer = optim.SGD(layer.parameters(), lr=0.1)
+    x = Tensor(np.ones((1, 2), np.float32), requires_grad=True)
+    loss = layer(x).sum()
+    loss.backward(retain_graph=True)
+    optimizer.step()
+    with pytest.raises(GradientError, match="changed in place"):
+        loss.backward()
+
+
+def test_reference_kernels_give_the_same_steps():
+    fast, slow = make("adamw decay"), make("adamw decay")
+    run(*fast, range(5))
+    with kernels.use_kernels(optimizer="reference"):
+        run(*slow, range(5))
+    for ours, expected in zip(fast[0], slow[0]):
+        np.testing.assert_allclose(ours.numpy(), expected.numpy(), rtol=1e-6, atol=1e-6)

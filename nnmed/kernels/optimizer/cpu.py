@@ -124,7 +124,10 @@ def _in_chunks(update, *arrays):
         scratch = np.empty(stop - start, parameter.dtype)
         update(*[a if a is None else a[start:stop] for a in flat], scratch)
 
-    parallel_for(task, len(pieces))
+    if len(pieces) == 1:
+        task(0)  # most parameters are small: spare them the pool
+    else:
+        parallel_for(task, len(pieces))
     for index, array in enumerate(arrays):
         # A transposed array was copied into order above, so the result goes back.
         if index != 1 and array is not None and not array.flags.c_contiguous:
