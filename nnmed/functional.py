@@ -2,8 +2,43 @@
 
 from __future__ import annotations
 
+from nnmed.ops.activation import elu, erf, gelu, leaky_relu, relu, sigmoid, silu, tanh
+from nnmed.ops.adaptive_pooling import adaptive_avg_pool2d, adaptive_max_pool2d
+from nnmed.ops.conv import conv2d, conv_transpose2d
+from nnmed.ops.cross_entropy import cross_entropy
+from nnmed.ops.dropout import dropout
 from nnmed.ops.linalg import linear
+from nnmed.ops.loss import binary_cross_entropy_with_logits, l1_loss, mse_loss, smooth_l1_loss
+from nnmed.ops.normalization import batch_norm
+from nnmed.ops.pooling import avg_pool2d, max_pool2d
+from nnmed.ops.resample import interpolate, pad
+from nnmed.ops.softmax import log_softmax, softmax
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "avg_pool2d",
+    "batch_norm",
+    "binary_cross_entropy_with_logits",
+    "conv2d",
+    "conv_transpose2d",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "erf",
+    "gelu",
+    "interpolate",
+    "l1_loss",
+    "leaky_relu",
     "linear",
+    "log_softmax",
+    "max_pool2d",
+    "mse_loss",
+    "pad",
+    "relu",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "tanh",
 ]
