@@ -174,6 +174,9 @@ def check_leakage(
     rows = [row for row, side in enumerate(splits) if side is not None]
     with ThreadPoolExecutor(get_num_threads(), "nnmed-leakage") as pool:
         prints = list(pool.map(lambda row: _fingerprint(samples[row]), rows))
+    # A data set's samples are named from its folder on; its `paths` can be opened.
+    given = getattr(samples, "paths", None)
+    paths = [p.path if given is None else given[row] for p, row in zip(prints, rows)]
     names = [p.path or f"sample {row}" for p, row in zip(prints, rows)]
     sides = np.array([SIDES.index(splits[row]) for row in rows], np.int64)
     seen = _Seen(rows, names, sides)
@@ -181,7 +184,7 @@ def check_leakage(
     if groups is not None:
         leaks += seen.shared("group", [groups[row] for row in rows])
     leaks += seen.shared("patient", [p.patient for p in prints])
-    leaks += seen.same("file", _file_digests([p.path for p in prints]))
+    leaks += seen.same("file", _file_digests(paths))
     leaks += seen.same("pixels", [p.pixels for p in prints])
     leaks += seen.near([p.thumbnail for p in prints], threshold)
     sizes = {side: int((sides == number).sum()) for number, side in enumerate(SIDES)}

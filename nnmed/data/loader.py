@@ -166,11 +166,11 @@ class DataLoader:
         path = _path_of(self.samples, index)
         try:
             sample = self.samples[index]
-            path = sample.path or path
+            path = path or sample.path
             if self.transform is not None:
                 sample = self.transform(sample, generator("augment", self.seed, epoch, position))
         except Exception as error:
-            named = _with_path(error, path)
+            named = _with_path(error, path or f"sample {index}")
             if named is error:
                 raise
             raise named from error
@@ -240,7 +240,7 @@ def _labels_of(samples):
         labels = [sample.label for sample in samples]
     missing = [number for number, label in enumerate(labels) if label is None]
     if missing:
-        name = _path_of(samples, missing[0])
+        name = _path_of(samples, missing[0]) or f"sample {missing[0]}"
         raise DataError(f"{name} has no label: class_weights needs one for every sample")
     return np.asarray(labels, np.int64)
 
@@ -267,8 +267,9 @@ def _class_shares(labels, weights):
 
 
 def _path_of(samples, index):
+    """Return the file of a sample that need not be read for that, or an empty string."""
     paths = getattr(samples, "paths", None)
-    return f"sample {index}" if paths is None else str(paths[index])
+    return "" if paths is None else str(paths[index])
 
 
 def _name(sample):

@@ -96,6 +96,18 @@ def test_identical_files_pixels_and_near_duplicates(tmp_path):
     assert json.loads(json.dumps(report.to_dict()))["counts"]["near"] == 2
 
 
+def test_a_data_sets_own_paths_are_opened(tmp_path):
+    class Set(list):
+        paths = (str(tmp_path / "a.bin"), str(tmp_path / "b.bin"))
+
+    for path in Set.paths:
+        (tmp_path / path).write_bytes(b"same")
+    samples = Set([Sample(picture(0), path="a.bin"), Sample(picture(1), path="b.bin")])
+    (leak,) = check_leakage(samples, ["train", "test"]).leaks
+    assert leak.kind == "file"
+    assert leak.paths == ("a.bin", "b.bin")
+
+
 def test_frames_of_one_file_count_and_archives_do_not(tmp_path):
     for name in ("cine.dcm", "set.npz"):
         (tmp_path / name).write_bytes(b"x")

@@ -151,8 +151,10 @@ def test_an_error_of_nnmed_keeps_its_class_and_gains_the_path(workers):
     def transform(sample, rng):
         raise UsageError("not fitted")
 
-    with pytest.raises(UsageError, match=r"^0\.png: not fitted$"):
-        list(DataLoader(make(3), workers=workers, transform=transform))
+    nameless = [Sample(sample.image) for sample in make(3)]
+    for samples, name in ((make(3), r"0\.png"), (nameless, "sample 0")):
+        with pytest.raises(UsageError, match=f"^{name}: not fitted$"):
+            list(DataLoader(samples, workers=workers, transform=transform))
 
     def read(index):
         raise DataError(f"{index}.png: truncated")
@@ -212,6 +214,9 @@ def test_labels_of_all_samples_or_of_none():
         collate(samples)
     with pytest.raises(DataError, match=r"1\.png has no label"):
         DataLoader(Records(samples), shuffle=True, class_weights="balanced")
+    samples[1].path = ""
+    with pytest.raises(DataError, match=r"^sample 1 has no label"):
+        DataLoader(samples, shuffle=True, class_weights="balanced")
     samples[0].label = None
     assert collate(samples).label is None
 
