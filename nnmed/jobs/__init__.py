@@ -1,0 +1,1 @@
+"""Whole jobs: options in, a run folder out."""

@@ -1,0 +1,112 @@
+"""The options of the detection job, and the flags that set them."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from dataclasses import dataclass
+
+from nnmed.errors import DeviceError, UsageError
+from nnmed.models import MODELS
+
+# What a resumed run must share with the run that it goes on with.
+_FIXED = (
+    "data", "labels", "label_column", "positive", "group_column", "split_column", "size",
+    "model", "epochs", "batch_size", "lr", "seed",
+)  # fmt: skip
+
+
+@dataclass
+class DetectOptions:
+    """Options of :func:`nnmed.jobs.detect.detect`; the flags' help texts describe them."""
+
+    data: str | None = None
+    labels: str | None = None
+    label_column: str | None = None
+    positive: str | None = None
+    group_column: str | None = None
+    split_column: str | None = None
+    size: int = 96
+    model: str = "resnet"
+    epochs: int = 30
+    batch_size: int = 32
+    lr: float = 2e-3
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    workers: int = 1
+    out: str | None = None
+    overwrite: bool = False
+    resume: bool = False
+
+    def __post_init__(self):
+        for name, least in (("size", 16), ("epochs", 1), ("batch_size", 2), ("workers", 0)):
+            if getattr(self, name) < least:
+                flag = name.replace("_", "-")
+                raise UsageError(f"--{flag} must be at least {least}, got {getattr(self, name)}")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"--threads must be at least 1, got {self.threads}")
+        if not 0 < self.lr < 10:
+            raise UsageError(f"--lr must lie between 0 and 10, got {self.lr}")
+        if not 0 <= self.seed < 2**31:
+            raise UsageError(f"--seed must lie in [0, 2**31), got {self.seed}")
+        if self.resume and self.overwrite:
+            raise UsageError("--resume goes on with a run and --overwrite deletes it: give one")
+        if self.resume and self.out is None:
+            raise UsageError("--resume needs --out: the folder of the run to go on with")
+        if self.data is None and (self.labels or self.positive):
+            raise UsageError("--labels and --positive describe --data, which is missing")
+        if self.device == "gpu":
+            raise DeviceError("--device gpu cannot be used yet: nnmed has no CUDA kernels; use cpu")
+
+    def settings(self) -> dict:
+        """Return what must not change when the run is resumed."""
+        return {name: getattr(self, name) for name in _FIXED}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the detection job to `parser`."""
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data", metavar="PATH",
+        help="a folder with one folder per class, or with a CSV table in it; a CSV table; a "
+        "MedMNIST .npz; a folder of DICOM files. Default: synthetic chest X-rays",
+    )  # fmt: skip
+    data.add_argument("--labels", metavar="CSV", help="the table to use, where there are several")
+    data.add_argument("--label-column", metavar="NAME", help="its column of classes")
+    data.add_argument(
+        "--positive", metavar="NAME[,NAME]", help="the classes that are positive; the rest is not"
+    )
+    data.add_argument(
+        "--group-column", metavar="NAME", help="what a split must not divide, such as the patient"
+    )
+    data.add_argument("--split-column", metavar="NAME", help="train, val or test for each image")
+    train = parser.add_argument_group("training")
+    train.add_argument("--size", type=int, help="images become SIZE x SIZE pixels")
+    train.add_argument("--model", choices=sorted(MODELS), help="the network")
+    train.add_argument("--epochs", type=int, help="how often all training images are seen")
+    train.add_argument("--batch-size", type=int, help="images a step")
+    train.add_argument("--lr", type=float, help="the largest learning rate")
+    train.add_argument("--seed", type=int, help="of every random draw")
+    machine = parser.add_argument_group("machine")
+    machine.add_argument(
+        "--device", choices=("auto", "cpu", "gpu"), help="auto is the CPU until CUDA kernels exist"
+    )
+    machine.add_argument("--threads", type=int, help="worker threads of the kernels; default: all")
+    machine.add_argument("--workers", type=int, help="threads that prepare images ahead")
+    result = parser.add_argument_group("result")
+    result.add_argument("--out", metavar="DIR", help="folder for the results; default: a new one")
+    result.add_argument("--overwrite", action="store_true", help="replace an earlier run there")
+    result.add_argument("--resume", action="store_true", help="go on with the run that is there")
+    defaults = {field.name: field.default for field in dataclasses.fields(DetectOptions)}
+    parser.set_defaults(**defaults)
+    for action in parser._actions:
+        default = defaults.get(action.dest)
+        if default is not None and default is not False:
+            action.help += f" (default: {default})"
+
+
+def from_arguments(arguments: argparse.Namespace) -> DetectOptions:
+    """Return the options that parsed flags describe."""
+    fields = dataclasses.fields(DetectOptions)
+    return DetectOptions(**{field.name: getattr(arguments, field.name) for field in fields})

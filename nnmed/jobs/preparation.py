@@ -1,0 +1,75 @@
+"""From a data set to the samples that a network trains on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from nnmed.data.datasets import Dataset
+from nnmed.data.sample import Sample
+from nnmed.data.splits import SIDES
+from nnmed.preprocessing import (
+    BrightnessContrast,
+    Compose,
+    GaussianNoise,
+    RandomAffine,
+    RandomFlip,
+    Resize,
+    ZScore,
+)
+
+
+@dataclass
+class Prepared:
+    """Samples of one size, standardised, and where they come from.
+
+    Attributes
+    ----------
+    samples : dict from side ("train", "val", "test") to list of Sample
+    indices : dict from side to list of int
+        Their numbers in the data set.
+    steps : dict
+        The preprocessing, as JSON: new images need the same.
+    """
+
+    samples: dict[str, list[Sample]]
+    indices: dict[str, list[int]]
+    steps: dict
+
+
+def prepare(dataset: Dataset, splits: list[str], size: int) -> Prepared:
+    """Read every image, bring it to `size` and standardise it as the training images say.
+
+    Raises
+    ------
+    DataError
+        At the first image that cannot be read.
+    """
+    from tqdm import tqdm
+
+    resize = Resize(size)
+    progress = tqdm(range(len(dataset)), "reading", leave=False, disable=None, unit="image")
+    resized = [resize(dataset[index]) for index in progress]
+    indices = {side: [i for i, s in enumerate(splits) if s == side] for side in SIDES}
+    standardise = ZScore()
+    standardise.fit(resized[i] for i in indices["train"])
+    samples = {side: [standardise(resized[i]) for i in indices[side]] for side in SIDES}
+    return Prepared(samples, indices, Compose([resize, standardise]).state())
+
+
+def augmentation() -> Compose:
+    """Return the random changes that training makes to a standardised image."""
+    return Compose(
+        [
+            RandomFlip(horizontal=0.5, vertical=0.0),
+            RandomAffine(degrees=15, shift=0.1, scale=(0.83, 1.2), fill="edge"),
+            BrightnessContrast(),
+            GaussianNoise(),
+        ]
+    )
+
+
+def fingerprint(dataset: Dataset, splits: list[str]) -> str:
+    """Return a short hash of the images' names, labels and sides."""
+    rows = sorted(zip(dataset.names, dataset.labels.tolist(), splits))
+    return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
