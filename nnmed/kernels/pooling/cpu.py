@@ -98,15 +98,16 @@ def _max_and_code(tile, kernel, stride, dilation, out, code, greater):
     if place is None:
         place = np.zeros(best.shape, code.dtype)
     top = _along(1, 0, sh, oh)
-    np.copyto(out, best[top])
-    np.copyto(code, place[top])
+    value, position = best[top], place[top]
+    if kh == 1:
+        np.copyto(out, value)
+        np.copyto(code, position)
     for u in range(1, kh):
         here = _along(1, u * dh, sh, oh)
-        candidate = best[here]
         later = place[here] + code.dtype.type(u * kw)
-        later *= greater(candidate, out).view(np.uint8)
-        np.maximum(code, later, out=code)
-        np.maximum(out, candidate, out=out)
+        later *= greater(best[here], value).view(np.uint8)
+        position = np.maximum(position, later, out=code)
+        value = np.maximum(value, best[here], out=out)
 
 
 def _times(mask, number, dtype):
