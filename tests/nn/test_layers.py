@@ -242,6 +242,11 @@ def test_a_seed_repeats_a_model():
 @pytest.mark.parametrize(
     "call",
     [
+        lambda: nn.Linear(-1, 2),
+        lambda: nn.Linear(2, 2.0),
+        lambda: nn.BatchNorm2d("4"),
+        lambda: nn.Conv2d(-4, 6, 3),
+        lambda: nn.Conv2d(4, 6, 3, groups=0),
         lambda: nn.Conv2d(4, 6, 3, groups=4),
         lambda: nn.Conv2d(4, 6, 3, padding="full"),
         lambda: nn.Conv2d(4, 6, 3, stride=2, padding="same"),

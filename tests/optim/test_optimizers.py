@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from nnmed import kernels, nn, optim
 from nnmed.autograd.tensor import Tensor
@@ -86,6 +88,37 @@ def test_equals_pytorch(torch, name, dtype):
     for parameter, array in zip(parameters, expected):
         assert parameter.dtype == dtype
         np.testing.assert_allclose(parameter.numpy(), array, rtol=tolerance, atol=tolerance)
+
+
+rates = st.floats(1e-4, 0.1)
+fractions = st.floats(0, 0.99)
+decays = st.sampled_from([0.0, 0.01, 0.3])
+OPTIONS = {
+    "SGD": {"lr": rates, "momentum": fractions, "dampening": fractions, "weight_decay": decays},
+    "Adam": {"lr": rates, "betas": st.tuples(fractions, fractions), "weight_decay": decays},
+    "AdamW": {"lr": rates, "betas": st.tuples(fractions, fractions), "amsgrad": st.booleans()},
+    "RMSprop": {"lr": rates, "alpha": fractions, "momentum": fractions, "weight_decay": decays},
+}
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("kind", OPTIONS)
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_any_options_equal_pytorch(torch, kind, data):
+    options = {name: data.draw(values) for name, values in OPTIONS[kind].items()}
+    ours = [Tensor(array, requires_grad=True) for array in start(np.float64)]
+    theirs = [torch.nn.Parameter(torch.from_numpy(array)) for array in start(np.float64)]
+    optimizer = getattr(optim, kind)(ours, **options)
+    other = getattr(torch.optim, kind)(theirs, **options)
+    run(ours, optimizer, range(8), np.float64)
+    for step in range(8):
+        for parameter, gradient in zip(theirs, gradients(step, np.float64)):
+            parameter.grad = None if gradient is None else torch.from_numpy(gradient)
+        other.step()
+    for parameter, expected in zip(ours, theirs):
+        close = {"rtol": 1e-10, "atol": 1e-10}
+        np.testing.assert_allclose(parameter.numpy(), expected.detach().numpy(), **close)
 
 
 @pytest.mark.oracle

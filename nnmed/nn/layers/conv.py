@@ -6,7 +6,7 @@ import numpy as np
 
 from nnmed import functional as F
 from nnmed.errors import ShapeError, UsageError
-from nnmed.nn.layers.linear import reset_weight_and_bias
+from nnmed.nn.layers.linear import check_sizes, reset_weight_and_bias
 from nnmed.nn.module import Module
 from nnmed.nn.parameter import Parameter
 from nnmed.ops.arguments import pair
@@ -23,6 +23,7 @@ class _Conv2d(Module):
     ):  # fmt: skip
         super().__init__()
         name = type(self).__name__
+        check_sizes(name, in_channels=in_channels, out_channels=out_channels, groups=groups)
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise UsageError(
                 f"{name}: groups={groups} must divide in_channels={in_channels} and "

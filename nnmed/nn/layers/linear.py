@@ -7,9 +7,17 @@ import math
 import numpy as np
 
 from nnmed import functional as F
+from nnmed.errors import UsageError
 from nnmed.nn import init
 from nnmed.nn.module import Module
 from nnmed.nn.parameter import Parameter
+
+
+def check_sizes(layer: str, **sizes) -> None:
+    """Raise UsageError unless all `sizes` are integers of at least 0."""
+    for name, size in sizes.items():
+        if not isinstance(size, (int, np.integer)) or size < 0:
+            raise UsageError(f"{layer}: {name} must be an integer of at least 0, got {size!r}")
 
 
 def reset_weight_and_bias(module: Module) -> None:
@@ -39,6 +47,7 @@ class Linear(Module):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True):
         super().__init__()
+        check_sizes("Linear", in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(np.zeros((out_features, in_features), np.float32))
         self.register_parameter(

@@ -8,6 +8,7 @@ from nnmed import functional as F
 from nnmed.autograd.tensor import Tensor
 from nnmed.errors import ShapeError
 from nnmed.nn import init
+from nnmed.nn.layers.linear import check_sizes
 from nnmed.nn.module import Module
 from nnmed.nn.parameter import Parameter
 
@@ -28,6 +29,7 @@ class _BatchNorm(Module):
         bias: bool = True,
     ):
         super().__init__()
+        check_sizes(type(self).__name__, num_features=num_features)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         zeros = np.zeros(num_features, np.float32)
