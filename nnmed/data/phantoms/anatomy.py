@@ -20,7 +20,7 @@ import numpy as np
 
 # Linear attenuation in 1/mm, near 60 keV: about 0.2/cm for soft tissue, a quarter of that
 # for inflated lung, more for bone (NIST XCOM, rounded; bone as in a rib, not pure cortex).
-SOFT, LUNG, MARROW, CORTEX = 0.019, 0.004, 0.032, 0.060
+SOFT, LUNG, MARROW, CORTEX = 0.019, 0.004, 0.029, 0.050
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,6 @@ def make_phantom(index: int, seed: int = 0, label: int | None = None) -> Phantom
     exposure = physics.draw_exposure(_rng(seed, "exposure", index))
 
     clear = render.project(anatomy, tree, spots, pose, _rng(seed, "texture", index))
-    scatter = physics.scattered(clear, exposure, render.SPACING)
     added, mask = render.nodule_map(nodule, pose)
     projection = clear + added * label
     mask = mask * np.uint8(label)
@@ -114,7 +113,9 @@ def make_phantom(index: int, seed: int = 0, label: int | None = None) -> Phantom
         split=split,
         label=int(label),
         nodule=nodule,
-        pixels=physics.expose(projection, scatter, exposure, _rng(seed, "noise", index)),
+        pixels=physics.expose(
+            projection, clear, exposure, render.SPACING, _rng(seed, "noise", index)
+        ),
         projection=projection,
         mask=mask,
         boxes=_boxes(mask),

@@ -8,8 +8,8 @@ import numpy as np
 
 from .anatomy import LUNG, SOFT, Anatomy, chord, lung
 
-DIAMETERS = (9.0, 30.0)
-DENSITIES = (0.9, 1.6)
+DIAMETERS = (11.0, 32.0)
+DENSITIES = (1.5, 2.8)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,12 @@ The chain, for each pixel:
 2. primary photons N0 exp(-p) (Beer-Lambert), plus scatter, a wide blur of the primary;
 3. photon count drawn from Poisson;
 4. detector: blur of neighbouring pixels, electronic noise;
-5. stored value = offset + gain x -ln(count / N0), rounded and clipped to 0..4095.
+5. q = -ln(count / N0); as every console does before it shows a radiograph, the mean of the
+   body is taken out, and the slow part compressed, so that lungs and abdomen fit one window;
+6. stored value = offset + gain x q, rounded and clipped to 0..4095.
+
+Scatter, mean and slow part vary over centimetres. They are computed from the body without
+its nodule, which would change them by next to nothing, but everywhere.
 
 Noise is drawn so that two images that share their keys differ only where their
 projections do: the k-th normal deviate belongs to pixel k, whatever the pixel holds.
@@ -21,6 +26,7 @@ from scipy import ndimage
 
 BITS = 12
 LARGEST = 2**BITS - 1
+BODY = 0.5  # line integral from which on a ray has met the body
 BLUR_RADIUS = 2  # pixels that the detector's blur reaches
 
 
@@ -34,6 +40,7 @@ class Exposure:
     scatter : scattered photons relative to primary ones, after the grid.
     blur : standard deviation of the detector's blur, in pixels.
     electronic : standard deviation of electronic noise, in photons.
+    compression : share of the slow part of the line integrals that is taken out.
     offset, gain : of the stored values.
     window : line integral at the display window's centre, and the window's width.
     """
@@ -42,6 +49,7 @@ class Exposure:
     scatter: float
     blur: float
     electronic: float
+    compression: float
     offset: float
     gain: float
     window: tuple[float, float]
@@ -54,9 +62,10 @@ def draw_exposure(rng: np.random.Generator) -> Exposure:
         scatter=rng.uniform(0.15, 0.35),
         blur=rng.uniform(0.45, 0.65),
         electronic=rng.uniform(4, 10),
-        offset=rng.uniform(150, 450),
-        gain=rng.uniform(560, 680),
-        window=(rng.uniform(2.25, 2.65), rng.uniform(3.4, 4.0)),
+        compression=rng.uniform(0.45, 0.6),
+        offset=rng.uniform(1500, 1900),
+        gain=rng.uniform(900, 1100),
+        window=(rng.uniform(-0.25, 0.05), rng.uniform(2.1, 2.6)),
     )
 
 
@@ -74,35 +83,37 @@ def poisson(mean: np.ndarray, deviate: np.ndarray) -> np.ndarray:
     return np.maximum(np.rint(count), 0)
 
 
-def expose(projection, scatter, exposure: Exposure, rng: np.random.Generator) -> np.ndarray:
+def expose(projection, clear, exposure: Exposure, spacing: float, rng) -> np.ndarray:
     """Return the uint16 image that the detector makes of a map of line integrals.
 
     Parameters
     ----------
-    projection : float32 array (H, W) of line integrals.
-    scatter : float32 array (H, W), scattered photons per pixel, from :func:`scattered`.
+    projection, clear : float32 arrays (H, W) of line integrals, with and without the nodule.
+    spacing : mm per pixel.
+    rng : generator of the noise; two images of one generator state share their deviates.
     """
-    mean = exposure.photons * np.exp(-projection) + scatter
+    primary = np.exp(-clear)
+    scatter = exposure.scatter * slow_part(primary, 45 / spacing)
+    mean = exposure.photons * (np.exp(-projection) + scatter)
     deviates = rng.standard_normal((2, *projection.shape), dtype=np.float32)
     count = poisson(mean, deviates[0])
     signal = ndimage.gaussian_filter(count, exposure.blur, radius=BLUR_RADIUS)
     signal += exposure.electronic * deviates[1]
     integral = -np.log(np.maximum(signal, 1) / exposure.photons)
+    kept = 1 - exposure.compression
+    level = clear[clear > BODY].mean()
+    integral -= exposure.compression * slow_part(clear, 22 / spacing) + kept * level
     stored = np.rint(exposure.offset + exposure.gain * integral)
     return np.clip(stored, 0, LARGEST).astype(np.uint16)
 
 
-def scattered(projection, exposure: Exposure, spacing: float) -> np.ndarray:
-    """Return the scattered photons per pixel: a share of the primary, spread over 45 mm.
-
-    Scatter varies slowly, so it is computed on pixels eight times as large.
-    """
+def slow_part(image, width: float) -> np.ndarray:
+    """Return `image` blurred with a Gaussian of `width` pixels, by way of pixels 8 x as large."""
     coarse = 8
-    height, width = projection.shape
-    primary = exposure.photons * np.exp(-projection)
-    blocks = primary.reshape(height // coarse, coarse, width // coarse, coarse).mean((1, 3))
-    spread = ndimage.gaussian_filter(blocks, 45 / (spacing * coarse))
-    return exposure.scatter * ndimage.zoom(spread, coarse, order=1, grid_mode=True, mode="nearest")
+    rows, columns = (size // coarse for size in image.shape)
+    blocks = image.reshape(rows, coarse, columns, coarse).mean((1, 3))
+    blocks = ndimage.gaussian_filter(blocks, width / coarse, mode="nearest")
+    return ndimage.zoom(blocks, coarse, order=1, grid_mode=True, mode="nearest")
 
 
 def fractal_noise(shape, exponent: float, cutoff: float, rng: np.random.Generator):
