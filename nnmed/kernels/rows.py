@@ -13,9 +13,9 @@ import numpy as np
 
 from nnmed.backend.arrays import empty_like
 from nnmed.backend.threads import parallel_for
-from nnmed.kernels.elementwise import CHUNK, dense, temporaries, unflatten
+from nnmed.kernels.elementwise import CHUNK, dense, quietly, temporaries, unflatten
 
-_MANY = 64
+_MANY = 32
 _SLOTS = 2
 
 
@@ -98,8 +98,7 @@ class Rows:
         """Call ``task(index, block)`` for all blocks on the worker threads."""
 
         def run(index):
-            with np.errstate(all="ignore"):  # this setting belongs to a thread
-                task(index, self.blocks[index])
+            quietly(task, index, self.blocks[index])
 
         if len(self.blocks) == 1:
             run(0)

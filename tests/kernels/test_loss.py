@@ -68,3 +68,11 @@ def test_a_long_loss_is_bit_identical_for_any_number_of_threads():
     finally:
         threads.set_num_threads(count)
     assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_l1_gradient_is_the_sign_of_the_smallest_and_largest_numbers(dtype):
+    tiny, huge = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
+    x = np.array([tiny, -tiny, huge, -huge, 0, np.inf, -np.inf, np.nan], dtype)
+    dx = cpu.l1_loss_grad(dtype(1), x, np.zeros_like(x), "sum")
+    np.testing.assert_array_equal(dx, [1, -1, 1, -1, 0, 1, -1, np.nan])

@@ -108,7 +108,7 @@ def sigmoid(x):
 
     def chunk(y, x):
         _one_plus_exp_minus(y, x)
-        np.reciprocal(y, out=y)
+        np.divide(1, y, out=y)
 
     return apply(chunk, x)
 
@@ -155,7 +155,7 @@ def silu_grad(dy, x):
 
     def chunk(dx, x, dy, s):
         _one_plus_exp_minus(s, x)
-        np.reciprocal(s, out=s)
+        np.divide(1, s, out=s)
         np.subtract(1, s, out=dx)
         np.multiply(dx, x, out=dx)
         np.add(dx, 1, out=dx)

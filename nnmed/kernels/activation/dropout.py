@@ -17,7 +17,7 @@ from nnmed.backend.random import philox_uint32
 from nnmed.backend.threads import parallel_for
 from nnmed.kernels.elementwise import CHUNK, apply, flatten, for_chunks, memory_order, unflatten
 
-_DRAW = 4 * CHUNK  # elements: starting a generator takes as long as 5000 words
+_DRAW = 2 * CHUNK  # elements: starting a generator takes as long as 5000 words
 
 
 def threshold(p: float) -> int:
