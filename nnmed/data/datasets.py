@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from nnmed.data.cache import SampleCache
 from nnmed.data.files import FileFinder, is_hidden
 from nnmed.data.folders import folder_records
 from nnmed.data.headers import read_headers
-from nnmed.data.labels import two_classes
+from nnmed.data.labels import Classes, two_classes
 from nnmed.data.limits import data_error
 from nnmed.data.medmnist import npz_records
 from nnmed.data.records import Record, display_path, load
@@ -167,47 +166,52 @@ def open_dataset(
         table = root
     elif root.is_dir():
         table = _table_in_root(root, notes)
+    problems = Problems(root if table is None else table)
     if table is None:
         _refuse_columns(root, label_column, group_column, split_column)
     if root.is_file() and root.suffix.lower() == ".npz" and table is None:
-        records, what = npz_records(root), f"{root.name} (MedMNIST)"
+        records, what, text = npz_records(root), f"{root.name} (MedMNIST)", ""
     elif table is not None:
         folder = root if root.is_dir() else root.parent
-        records, what = _from_table(
-            table, folder, (label_column, group_column, split_column), notes
-        )
+        names = label_column, group_column, split_column
+        records, what, text = _from_table(table, folder, names, notes, problems)
     elif root.is_dir():
         records, notes = folder_records(root)
-        what = "the class folders"
+        what, text = "the class folders", ""
     else:
         raise data_error(
             root, "is one file, not a data set", "give a folder, a table (.csv) or an .npz file"
         )
-    return _finish(root, table, records, what, positive, notes, cache_bytes)
-
-
-def _finish(root, table, records, what, positive, notes, cache_bytes) -> Dataset:
-    """Read all headers, settle frames, groups and classes."""
-    records, channels = read_headers(table or root, records, table is None, notes)
-    names = [name for record in records for name in record.labels]
-    try:
-        classes = two_classes(names, positive, what)
-    except DataError as error:
-        raise DataError(f"{table or root}: {error}") from error
-    # Of several lesions in an image one that is positive makes it so.
+    records, channels = read_headers(records, problems, table is None, notes)
+    if not problems.found:
+        names = [name for record in records for name in record.labels]
+    classes = _classes(names, positive, what, problems)
+    problems.raise_if_any()
+    # Of several lesions in an image, one that is positive makes it so.
     values = iter(classes.labels)
-    labels = [max(next(values) for _ in record.labels) for record in records]
-    counts = Counter(labels)
-    if len(counts) < 2:
-        raise DataError(f"{table or root}: every image has the class {classes.names[1]}")
+    labels = [max([next(values) for _ in record.labels]) for record in records]
+    if len(set(labels)) < 2:
+        raise data_error(
+            problems.source,
+            f"every image has a lesion of the class {classes.names[1]}",
+            "choose other classes with --positive",
+        )
     source = (
-        f"{table or root}: {len(records)} images from {what}; {classes.source}: "
-        f"{counts[1]} positive, {counts[0]} negative"
+        f"{problems.source}: {len(records)} images from {what}{text}; {classes.source}: "
+        f"{sum(labels)} positive, {len(labels) - sum(labels)} negative"
     )
     return Dataset(records, labels, classes.names, channels, source, notes, cache_bytes)
 
 
-def _from_table(path: Path, root: Path, names, notes) -> tuple[list[Record], str]:
+def _classes(names: list[str], positive, what: str, problems: Problems) -> Classes | None:
+    try:
+        return two_classes(names, positive, what)
+    except DataError as error:
+        problems.add(str(error))
+        return None
+
+
+def _from_table(path: Path, root: Path, names, notes, problems) -> tuple[list[Record], str, str]:
     table = read_table(path)
     columns = find_columns(table, *names)
     finder = FileFinder(root, [path.parent, root])
@@ -219,7 +223,8 @@ def _from_table(path: Path, root: Path, names, notes) -> tuple[list[Record], str
         return str(file)
 
     notes += table.notes
-    return table_records(table, columns, finder, name_of), f"table {path.name} ({columns.text})"
+    records = table_records(table, columns, finder, name_of, problems)
+    return records, f"table {path.name}", f" ({columns.text})"
 
 
 def _explicit_table(labels, root: Path) -> Path:

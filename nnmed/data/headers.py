@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from nnmed.data.limits import data_error
 from nnmed.data.readers import Header, detect_format, read_header
 from nnmed.data.records import Record
 from nnmed.data.tables import Problems
@@ -13,27 +12,23 @@ from nnmed.errors import DataError
 
 
 def read_headers(
-    source, records: list[Record], skip_reports: bool, notes: list[str]
+    records: list[Record], problems: Problems, skip_reports: bool, notes: list[str]
 ) -> tuple[list[Record], int]:
     """Return a record a frame, each with patient and group, and the number of channels.
 
     Parameters
     ----------
-    source : what to name in errors
     records : one a file, or with pixels
+    problems : Problems
+        Is added to: files whose headers cannot be read, or images that differ in channels
+        by more than grey and colour.
     skip_reports : bool
         Whether DICOM objects that are no images are left out with a note; a table that
         names one is wrong.
     notes : list of str
         Is added to.
-
-    Raises
-    ------
-    DataError
-        That lists all files whose headers cannot be read, or if the images differ in
-        channels by more than grey and colour.
     """
-    problems, kept, reports = Problems(source), [], []
+    kept, reports = [], []
     headers: dict[Path, Header] = {}
     for record in records:
         if record.pixels is None:
@@ -46,16 +41,11 @@ def read_headers(
                     problems.add(str(error), record.row)
                 continue
         kept.append(record)
-    problems.raise_if_any()
     if reports:
         notes.append(f"{len(reports)} DICOM files without an image are left out: {reports[0]} ...")
-    if not kept:
-        raise data_error(source, "holds no images", "check the path")
-    channels = {_channels(record, headers) for record in kept}
+    channels = {_channels(record, headers) for record in kept} or {1}
     if len(channels - {1}) > 1:
-        raise data_error(
-            source, f"the images have {sorted(channels)} channels", "make them all alike"
-        )
+        problems.add(f"the images have {sorted(channels)} channels: make them all alike")
     if len(channels) > 1:
         notes.append("grey images among colour ones are repeated in all channels")
     settled = _settle_groups(kept, headers, notes)

@@ -13,21 +13,25 @@ from dataclasses import dataclass
 from nnmed.errors import DataError
 
 MAX_CLASSES_SHOWN = 20
+MAX_CLASSES_JOINED = 4
 COUNT_LIKE = 10
 """From more different numbers than this on, a label column is a measurement, not classes."""
 
 _POSITIVE = frozenset(
-    ("1", "true", "t", "yes", "y", "positive", "pos", "p", "malignant", "malign", "m", "cancer",
+    ("true", "yes", "positive", "pos", "malignant", "malign", "cancer",
      "carcinoma", "tumor", "tumour", "tumors", "tumours", "abnormal", "abnormality", "lesion",
      "nodule", "mass", "disease", "diseased", "sick", "pathological", "metastasis",
      "metastases", "melanoma", "pneumonia", "covid", "hemorrhage", "haemorrhage")
 )  # fmt: skip
 _NEGATIVE = frozenset(
-    ("0", "-1", "false", "f", "no", "n", "negative", "neg", "benign", "b", "normal", "norm",
+    ("false", "no", "negative", "neg", "benign", "normal", "norm",
      "healthy", "control", "controls", "none", "clear", "background", "absent")
 )  # fmt: skip
-_NEGATIVE_START = re.compile(r"(no|non|not|without)[ _-]?(?=\w)", re.IGNORECASE)
+# Codes say something only as a pair: (negative, positive).
+_PAIRS = frozenset((("0", "1"), ("-1", "1"), ("f", "t"), ("n", "y"), ("n", "p"), ("b", "m")))
+_NEGATION = re.compile(r"(?:no|non|not|without)(?P<gap>[ _-]*)(?P<what>\w.*)")
 _THRESHOLD = re.compile(r"\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+_OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 _COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
 
@@ -137,9 +141,9 @@ def _by_threshold(canonical: list[str], threshold: tuple[str, float], what: str)
             f"{what}: {wrong!r} is not a number, so it cannot be compared with {sign}{limit:g}; "
             "name classes with --positive, or correct the table"
         )
-    names = (f"not {sign}{limit:g}", f"{sign}{limit:g}")
+    names = (f"{_OPPOSITE[sign]}{limit:g}", f"{sign}{limit:g}")
     values = [int(_COMPARE[sign](number, limit)) for number in numbers]
-    return Classes(names, values, f"positive is {what} {sign} {limit:g}")
+    return Classes(names, values, f"positive is {names[1]}, negative is {names[0]}")
 
 
 def _chosen(positive, counts: Counter, names: dict[str, str], what: str) -> list[str]:
@@ -169,6 +173,8 @@ def _default_positive(counts: Counter, names: dict[str, str], what: str) -> list
     if len(counts) == 2:
         first, second = counts
         for one, other in ((first, second), (second, first)):
+            if (other, one) in _PAIRS:
+                return [one]
             if _is_positive(one) and not _is_positive(other):
                 return [one]
             if _is_negative(other) and not _is_negative(one):
@@ -181,7 +187,10 @@ def _default_positive(counts: Counter, names: dict[str, str], what: str) -> list
 
 
 def _is_negative(name: str) -> bool:
-    return name in _NEGATIVE or bool(_NEGATIVE_START.match(name))
+    negation = _NEGATION.fullmatch(name)
+    # "no tumour" and "notumour", but not "nodule".
+    negated = negation and (negation["gap"] or negation["what"] in _POSITIVE)
+    return name in _NEGATIVE or bool(negated)
 
 
 def _is_positive(name: str) -> bool:
@@ -204,9 +213,10 @@ def _check_misspelt(counts: Counter, names: dict[str, str], chosen, what: str) -
 
 
 def _joined(classes: Sequence[str], names: dict[str, str]) -> str:
-    if len(classes) > 4:
-        return "rest"
-    return "+".join(names[name] for name in classes)
+    shown = [names[name] for name in classes]
+    if len(shown) > MAX_CLASSES_JOINED:
+        shown[MAX_CLASSES_JOINED - 1 :] = [f"{len(shown) - MAX_CLASSES_JOINED + 1} more"]
+    return "+".join(shown)
 
 
 def _listed(counts: Counter, names: dict[str, str]) -> str:

@@ -43,7 +43,7 @@ def npz_records(path: Path) -> list[Record]:
     names = _NAMES.get(re.split(r"[_.\-]", path.name.casefold())[0], {})
     records = []
     for side in sides:
-        images = as_images(path, arrays[f"{side}_images"])
+        images = as_images(path, arrays[f"{side}_images"], stack=True)
         labels = _labels(path, arrays, side, len(images))
         records += [
             Record(

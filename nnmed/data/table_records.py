@@ -98,18 +98,16 @@ def find_columns(table: Table, label_column, group_column, split_column) -> Colu
     return Columns(image, label, mask, patient, group, split, place, kind, ", ".join(text))
 
 
-def table_records(table: Table, columns: Columns, finder: FileFinder, name_of) -> list[Record]:
+def table_records(
+    table: Table, columns: Columns, finder: FileFinder, name_of, problems: Problems
+) -> list[Record]:
     """Return one record an image, in the order of the table.
 
     Rows of one image are several lesions of it if their places differ. They must agree in
     patient, group and split; the image then has all their boxes and labels.
 
-    Raises
-    ------
-    DataError
-        With all that is wrong in any row.
+    What is wrong in any row is added to `problems`.
     """
-    problems = Problems(table.path)
     records: dict[Path, Record] = {}
     first_rows: dict[Path, int] = {}
     for number, cells in table.rows:
@@ -132,7 +130,6 @@ def table_records(table: Table, columns: Columns, finder: FileFinder, name_of) -
                 masks=tuple(dict.fromkeys(earlier.masks + record.masks)),
             )
     _check_folder_classes(table, columns, list(records.values()), first_rows, problems)
-    problems.raise_if_any()
     return list(records.values())
 
 

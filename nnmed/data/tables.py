@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,22 +29,23 @@ class Problems:
     """Collects what is wrong with a source, so that all of it is reported at once."""
 
     source: object
-    lines: list[str] = field(default_factory=list)
+    found: list[tuple[float, str]] = field(default_factory=list)
 
     def add(self, text: str, row: int | None = None) -> None:
         """Note a problem, with the number of its row if it has one."""
-        self.lines.append(text if row is None else f"row {row}: {text}")
+        self.found.append((math.inf, text) if row is None else (row, f"row {row}: {text}"))
 
     def raise_if_any(self) -> None:
         """Raise a DataError that lists the problems, if there are any."""
-        if not self.lines:
+        if not self.found:
             return
-        if len(self.lines) == 1:
-            raise DataError(f"{self.source}: {self.lines[0]}")
-        shown = [f"  {line}" for line in self.lines[:MAX_SHOWN]]
-        if len(self.lines) > MAX_SHOWN:
-            shown.append(f"  ... and {len(self.lines) - MAX_SHOWN} more")
-        raise DataError("\n".join([f"{self.source}: {len(self.lines)} problems:", *shown]))
+        lines = [text for _, text in sorted(self.found, key=lambda item: item[0])]
+        if len(lines) == 1:
+            raise DataError(f"{self.source}: {lines[0]}")
+        shown = [f"  {line}" for line in lines[:MAX_SHOWN]]
+        if len(lines) > MAX_SHOWN:
+            shown.append(f"  ... and {len(lines) - MAX_SHOWN} more")
+        raise DataError("\n".join([f"{self.source}: {len(lines)} problems:", *shown]))
 
 
 @dataclass(frozen=True)

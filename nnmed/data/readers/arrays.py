@@ -1,6 +1,7 @@
 """NumPy's ``.npy``, and ``.npz`` as MedMNIST uses it, never through pickle.
 
-An array is taken as images by its shape: (H, W); (H, W, C) with C <= 4 or else (C, H, W)
+The first axis of an ``.npz`` array called ``...images`` counts images. Otherwise
+an array is taken as images by its shape: (H, W); (H, W, C) with C <= 4 or else (C, H, W)
 with C <= 4; any other three axes are (N, H, W); four axes are (N, H, W, C) or else
 (N, C, H, W) with C <= 4. Booleans are 0 and 1; uint8 and uint16 are divided by 255 and
 65535; all other numbers are taken as they are.
@@ -74,9 +75,14 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def as_images(path, array: np.ndarray) -> np.ndarray:
-    """Return a view of `array` as (N, C, H, W), by the rule that the module states."""
+def as_images(path, array: np.ndarray, stack: bool = False) -> np.ndarray:
+    """Return a view of `array` as (N, C, H, W), by the rule that the module states.
+
+    With `stack` the first axis is known to count images.
+    """
     _check_dtype(path, array.dtype)
+    if stack and array.ndim == 3:
+        array = array[..., None]
     shape, channels_last = _layout(path, array.shape)
     if channels_last:
         count, channels, rows, columns = shape
@@ -94,7 +100,11 @@ def image_values(path, pixels: np.ndarray) -> np.ndarray:
 def _all_images(path: Path) -> np.ndarray:
     """Return the images of all arrays of an ``.npz`` but the labels, one after another."""
     arrays = read_npz(path)
-    images = [as_images(path, a) for name, a in sorted(arrays.items()) if "label" not in name]
+    images = [
+        as_images(path, array, stack=name.endswith("images"))
+        for name, array in sorted(arrays.items())
+        if "label" not in name
+    ]
     if not images or len({(a.shape[1:], a.dtype) for a in images}) != 1:
         raise data_error(
             path,

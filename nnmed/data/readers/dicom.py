@@ -195,8 +195,9 @@ def _used_bits(dataset: Dataset, pixels: np.ndarray) -> np.ndarray:
 def _check_size(path: Path, dataset: Dataset) -> tuple[int, int, int, int]:
     """Return rows, columns, samples and frames after checking them."""
     if "Rows" not in dataset or "Columns" not in dataset:
-        kind = dataset.get("Modality", "no modality")
-        raise data_error(path, f"holds no image ({kind})", "remove it, or " + _AGAIN)
+        if is_image(dataset):
+            raise data_error(path, "is cut off or damaged: its header describes no image", _AGAIN)
+        raise data_error(path, f"holds no image ({dataset.Modality})", "remove it, or " + _AGAIN)
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     samples = int(dataset.get("SamplesPerPixel", 1))
     if samples not in (1, 3):

@@ -19,10 +19,21 @@ _CHANNELS = {2: 3, 4: 2, 6: 4}  # colour type -> channels, for those read here
 _HEADER = struct.Struct(">8sI4sIIBBBBB")  # signature, then the IHDR chunk
 
 
-def read_png16(path: Path) -> np.ndarray | None:
-    """Return uint16 pixels of shape (H, W, C), or None if Pillow reads the file in full.
+def png16_channels(path: Path) -> int | None:
+    """Return the channels of a file that :func:`read_png16` reads, alpha included, else None.
 
     An interlaced file, which is rare, is left to Pillow too: it keeps the upper 8 bits.
+    """
+    with path.open("rb") as file:
+        start = file.read(_HEADER.size)
+    if len(start) < _HEADER.size:
+        return None
+    _, _, _, _, _, bits, colour, _, _, interlace = _HEADER.unpack(start)
+    return _CHANNELS.get(colour) if bits == 16 and not interlace else None
+
+
+def read_png16(path: Path) -> np.ndarray:
+    """Return the uint16 pixels, of shape (H, W, C), of a file of :func:`png16_channels`.
 
     Raises
     ------
@@ -30,12 +41,7 @@ def read_png16(path: Path) -> np.ndarray | None:
         If the pixel data are damaged or cut off.
     """
     with path.open("rb") as file:
-        start = file.read(_HEADER.size)
-        if len(start) < _HEADER.size:
-            return None
-        _, _, _, width, height, bits, colour, _, _, interlace = _HEADER.unpack(start)
-        if bits != 16 or interlace or colour not in _CHANNELS:
-            return None
+        _, _, _, width, height, _, colour, _, _, _ = _HEADER.unpack(file.read(_HEADER.size))
         file.seek(8)
         packed = _image_data(path, file)
     step = 2 * _CHANNELS[colour]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,11 @@ from PIL import Image
 
 from nnmed.data.limits import check_frame, check_unpacked, data_error
 from nnmed.data.readers.common import Header, choose_frames, finished_image, frame_name
-from nnmed.data.readers.png16 import read_png16
+from nnmed.data.readers.png16 import png16_channels, read_png16
 from nnmed.data.sample import Sample
+
+# Pillow warns of odd EXIF data and of large images; sizes are checked here.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # No other plugin of Pillow may be reached: some start other programs.
 FORMATS = ("PNG", "JPEG", "TIFF", "PPM", "BMP")
@@ -23,16 +28,18 @@ _TIFF_UNSIGNED = 1
 
 def read_header(path: Path) -> Header:
     """Return the header of a raster file; see :func:`nnmed.data.readers.read_header`."""
-    with Image.open(path, formats=FORMATS) as file:
+    with _open(path) as file:
         width, height = file.size
         _check(path, file)
-        channels = 1 if file.mode in _GREY or file.mode.startswith("I") else 3
+        grey = file.mode in _GREY or file.mode.startswith("I")
+        deep = png16_channels(path) if file.format == "PNG" else None
+        channels = 1 if grey or deep == 2 else 3
         return Header("raster", _frame_count(file), channels, height, width)
 
 
 def read_frames(path: Path, frame: int | None) -> list[Sample]:
     """Return one frame, or all; see :func:`nnmed.data.readers.read_image`."""
-    with Image.open(path, formats=FORMATS) as file:
+    with _open(path) as file:
         count = _frame_count(file)
         samples = []
         for index in choose_frames(path, frame, count):
@@ -42,6 +49,14 @@ def read_frames(path: Path, frame: int | None) -> list[Sample]:
             image = finished_image(path, _decode(path, file))
             samples.append(Sample(image, path=frame_name(path, index, count)))
         return samples
+
+
+@contextlib.contextmanager
+def _open(path: Path):
+    # Not by name: Pillow would map the file into memory, and mix up rows and columns of a
+    # TIFF that is to be turned.
+    with path.open("rb") as stream, Image.open(stream, formats=FORMATS) as file:
+        yield file
 
 
 def _frame_count(file) -> int:
@@ -60,9 +75,8 @@ def _decode(path: Path, file) -> np.ndarray:
     """Return the frame as float32 (C, H, W), in the range that the readers promise."""
     # Pillow turns a TIFF upright while it loads; for the others that is done here.
     orientation = 1 if file.format == "TIFF" else _orientation(file)
-    deep = read_png16(path) if file.format == "PNG" else None
-    if deep is not None:
-        pixels, largest = _without_alpha(deep, 65535), 65535
+    if file.format == "PNG" and png16_channels(path):
+        pixels, largest = _without_alpha(read_png16(path), 65535), 65535
     else:
         pixels, largest = _pixels(path, file)
     if pixels.ndim == 2:
