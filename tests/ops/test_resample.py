@@ -36,6 +36,17 @@ CASES = [
     OpCase(pad, PICTURE, dict(pad=(1, 2, 0, 3), value=1.5)),
     OpCase(pad, PICTURE, dict(pad=(-1, 2, -2, -1), value=1.5)),
     OpCase(pad, PICTURE, dict(pad=(0, 1, 2, 0, 1, 1, 0, -1))),
+    *(
+        OpCase(pad, dict(input=shape), dict(pad=widths, mode=mode))
+        for mode in ("reflect", "replicate", "circular")
+        for shape, widths in (
+            ((2, 3, 5, 6), (2, 1, 3, 0)),
+            ((2, 3, 5, 6), (-1, 2, 1, -2)),
+            ((3, 5, 6), (2, 1, 0, 4)),
+            ((2, 3, 5), (4, 3)),
+            ((3, 5), (1, 4)),
+        )
+    ),
     OpCase(pad, dict(input=(4,)), dict(pad=(2, 1))),
     OpCase(pad, dict(input=(2, 2, 2, 2, 3)), dict(pad=(2, 1, -1, 1))),
 ]
@@ -101,6 +112,9 @@ def test_empty_batch_and_layout(function):
         (lambda x: pad(x, (1,) * 10), UsageError, "at most 4"),
         (lambda x: pad(x, (-3, -3)), ShapeError, "crops more"),
         (lambda x: pad(x, (1, 1), mode="wrap"), UsageError, "mode"),
+        (lambda x: pad(x, (1, 1), mode="reflect", value=1.0), UsageError, "without a value"),
+        (lambda x: pad(x, (4, 1), mode="reflect"), ShapeError, "at most 3"),
+        (lambda x: pad(x, (1,) * 6, mode="reflect"), ShapeError, "one or two"),
     ],
 )
 def test_bad_arguments_are_named(call, error, words):
