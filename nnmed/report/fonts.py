@@ -100,7 +100,7 @@ def two_lines(text, columns: int) -> list[str]:
     end = _fitting(text, columns)
     # Break after a separator near the end of the line, if the rest then still fits.
     for start in range(end, end // 2, -1):
-        if text[start - 1] in " _-/." and width(text[start:]) <= columns:
+        if text[start - 1] in " _-/" and width(text[start:]) <= columns:
             return [text[:start], text[start:]]
     return [text[:end], text[end:]]
 

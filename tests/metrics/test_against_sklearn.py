@@ -70,7 +70,6 @@ def quiet(function):
     return run
 
 
-@pytest.mark.filterwarnings("error")
 @settings(deadline=None, max_examples=EXAMPLES)
 @given(case=cases())
 def test_decision_scores(sk, case):
@@ -103,7 +102,6 @@ def test_decision_scores(sk, case):
         np.testing.assert_allclose(metrics.confusion_matrix(y, decided, weight), expected, **EXACT)
 
 
-@pytest.mark.filterwarnings("error")
 @settings(deadline=None, max_examples=EXAMPLES)
 @given(case=cases(num_classes=4))
 def test_multiclass_scores(sk, case):
@@ -125,7 +123,6 @@ def test_multiclass_scores(sk, case):
         np.testing.assert_allclose(ours, expected, **EXACT)
 
 
-@pytest.mark.filterwarnings("error")
 @settings(deadline=None, max_examples=EXAMPLES)
 @given(case=cases())
 def test_areas_and_calibration(sk, case):
@@ -142,7 +139,6 @@ def test_areas_and_calibration(sk, case):
         )
 
 
-@pytest.mark.filterwarnings("error")
 @settings(deadline=None, max_examples=EXAMPLES)
 @given(case=cases())
 def test_curves(sk, case):

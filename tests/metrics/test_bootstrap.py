@@ -13,8 +13,6 @@ from nnmed import metrics
 from nnmed.backend import random, threads
 from nnmed.metrics.bootstrap import bootstrap, patient_index, with_interval
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 
 @pytest.fixture
 def cases():

@@ -12,8 +12,6 @@ import pytest
 from nnmed import metrics
 from nnmed.errors import DataError, ShapeError, UsageError
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 
 @pytest.mark.parametrize(
     ("function", "truth", "prediction", "reason"),

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from nnmed import metrics
 from nnmed.errors import UsageError
 
-pytestmark = pytest.mark.filterwarnings("error")
 probability = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(0, 1))
 
 

@@ -15,7 +15,6 @@ from nnmed.errors import DataError, ShapeError
 from nnmed.report.figure import SYNTHETIC
 from nnmed.report.thumbnails import displayable
 
-pytestmark = pytest.mark.filterwarnings("error")
 NAMES = {
     "plain": "case {}.png",
     "long": "a/very/long/folder/" * 6 + "image_{}_left_upper_lobe.dcm",

@@ -26,7 +26,7 @@ def test_summary_table():
     ]
 
 
-@given(text=st.text(max_size=80))
+@given(text=st.text("ab 中_\n/é🩻", max_size=80))
 def test_shortened_text_fits_and_is_one_line(text):
     short = fonts.shorten(text, 20)
     assert fonts.width(short) <= 20
