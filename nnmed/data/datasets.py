@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from nnmed.data.limits import data_error
 from nnmed.data.medmnist import npz_records
 from nnmed.data.records import Record, display_path, load
 from nnmed.data.sample import Sample
-from nnmed.data.table_records import find_columns, table_records
+from nnmed.data.table_records import NO_LESION, find_columns, table_records
 from nnmed.data.tables import TABLE_SUFFIXES, Problems, read_table
 from nnmed.errors import DataError, UsageError
 
@@ -157,50 +158,82 @@ def open_dataset(
         On bad files and tables: everything that is wrong at once, with row numbers.
     """
     root = Path(path)
-    table, notes = None, []
+    columns = {
+        "--label-column": label_column,
+        "--group-column": group_column,
+        "--split-column": split_column,
+    }
     if not root.exists():
         raise data_error(root, "does not exist", "check --data")
-    if labels is not None:
-        table = _explicit_table(labels, root)
-    elif root.is_file() and root.suffix.lower() in TABLE_SUFFIXES:
-        table = root
-    elif root.is_dir():
-        table = _table_in_root(root, notes)
-    problems = Problems(root if table is None else table)
-    if table is None:
-        _refuse_columns(root, label_column, group_column, split_column)
-    if root.is_file() and root.suffix.lower() == ".npz" and table is None:
-        records, what, text = npz_records(root), f"{root.name} (MedMNIST)", ""
-    elif table is not None:
-        folder = root if root.is_dir() else root.parent
-        names = label_column, group_column, split_column
-        records, what, text = _from_table(table, folder, names, notes, problems)
-    elif root.is_dir():
-        records, notes = folder_records(root)
-        what, text = "the class folders", ""
-    else:
-        raise data_error(
-            root, "is one file, not a data set", "give a folder, a table (.csv) or an .npz file"
-        )
-    records, channels = read_headers(records, problems, table is None, notes)
-    if not problems.found:
-        names = [name for record in records for name in record.labels]
-    classes = _classes(names, positive, what, problems)
+    layout = _open_layout(root, labels, columns)
+    problems = layout.problems
+    records, channels = read_headers(layout.records, problems, layout.is_folder, layout.notes)
+    # Rows that are wrong have no record, but their labels are classes all the same.
+    names = layout.labels if problems.found else _label_names(records)
+    classes = _classes(names, positive, layout.name, problems)
     problems.raise_if_any()
     # Of several lesions in an image, one that is positive makes it so.
     values = iter(classes.labels)
-    labels = [max([next(values) for _ in record.labels]) for record in records]
-    if len(set(labels)) < 2:
+    numbers = [max([next(values) for _ in record.labels]) for record in records]
+    if len(set(numbers)) < 2:
         raise data_error(
             problems.source,
             f"every image has a lesion of the class {classes.names[1]}",
             "choose other classes with --positive",
         )
     source = (
-        f"{problems.source}: {len(records)} images from {what}{text}; {classes.source}: "
-        f"{sum(labels)} positive, {len(labels) - sum(labels)} negative"
+        f"{problems.source}: {len(records)} images from {layout.name}{layout.detail}; "
+        f"{classes.source}: {sum(numbers)} positive, {len(numbers) - sum(numbers)} negative"
     )
-    return Dataset(records, labels, classes.names, channels, source, notes, cache_bytes)
+    return Dataset(records, numbers, classes.names, channels, source, layout.notes, cache_bytes)
+
+
+@dataclass
+class _Layout:
+    """What was found at a path: records, one a file or with pixels, and how to call it."""
+
+    name: str
+    problems: Problems
+    records: list[Record]
+    labels: list[str]
+    notes: list[str]
+    detail: str = ""
+    is_folder: bool = False
+
+
+def _open_layout(root: Path, labels, columns: dict) -> _Layout:
+    """Find out what the data set is: a table, a MedMNIST file, or class folders."""
+    notes: list[str] = []
+    table = None
+    if labels is not None:
+        table = _explicit_table(labels, root)
+    elif root.is_file() and root.suffix.lower() in TABLE_SUFFIXES:
+        table = root
+    elif root.is_dir():
+        table = _table_in_root(root, notes)
+    if table is not None:
+        return _from_table(table, root if root.is_dir() else root.parent, columns, notes)
+    used = [flag for flag, value in columns.items() if value is not None]
+    if used:
+        raise UsageError(
+            f"{root} has no table in its root, so {', '.join(used)} has nothing to choose from; "
+            "name a table with --labels"
+        )
+    problems = Problems(root)
+    if root.is_dir():
+        records, notes = folder_records(root)
+        names = _label_names(records)
+        return _Layout("the class folders", problems, records, names, notes, is_folder=True)
+    if root.suffix.lower() == ".npz":
+        records = npz_records(root)
+        return _Layout(f"{root.name} (MedMNIST)", problems, records, _label_names(records), notes)
+    raise data_error(
+        root, "is one file, not a data set", "give a folder, a table (.csv) or an .npz file"
+    )
+
+
+def _label_names(records: list[Record]) -> list[str]:
+    return [name for record in records for name in record.labels]
 
 
 def _classes(names: list[str], positive, what: str, problems: Problems) -> Classes | None:
@@ -211,9 +244,9 @@ def _classes(names: list[str], positive, what: str, problems: Problems) -> Class
         return None
 
 
-def _from_table(path: Path, root: Path, names, notes, problems) -> tuple[list[Record], str, str]:
-    table = read_table(path)
-    columns = find_columns(table, *names)
+def _from_table(path: Path, root: Path, column_names: dict, notes: list[str]) -> _Layout:
+    table, problems = read_table(path), Problems(path)
+    columns = find_columns(table, *column_names.values())
     finder = FileFinder(root, [path.parent, root])
 
     def name_of(file: Path) -> str:
@@ -222,9 +255,12 @@ def _from_table(path: Path, root: Path, names, notes, problems) -> tuple[list[Re
                 return file.relative_to(base).as_posix()
         return str(file)
 
-    notes += table.notes
     records = table_records(table, columns, finder, name_of, problems)
-    return records, f"table {path.name}", f" ({columns.text})"
+    labels = _label_names(records)
+    if columns.label is not None:
+        labels = [cells[columns.label] or NO_LESION for _, cells in table.rows]
+    notes = [*notes, *table.notes]
+    return _Layout(f"table {path.name}", problems, records, labels, notes, f" ({columns.text})")
 
 
 def _explicit_table(labels, root: Path) -> Path:
@@ -250,17 +286,3 @@ def _table_in_root(root: Path, notes: list[str]) -> Path | None:
         return None
     notes.append(f"the table {tables[0].name} decides, folders do not")
     return tables[0]
-
-
-def _refuse_columns(root: Path, label_column, group_column, split_column) -> None:
-    flags = {
-        "--label-column": label_column,
-        "--group-column": group_column,
-        "--split-column": split_column,
-    }
-    used = [flag for flag, value in flags.items() if value is not None]
-    if used:
-        raise UsageError(
-            f"{root} has no table in its root, so {', '.join(used)} has nothing to choose from; "
-            "name a table with --labels"
-        )
