@@ -10,7 +10,7 @@ from nnmed.autograd import Op, Tensor
 from nnmed.errors import DTypeError, ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, check_same_dtype
-from nnmed.ops.loss import check_constant, check_reduction, per_element
+from nnmed.ops.loss import array_of, check_reduction, constant, per_element
 from nnmed.ops.reduction import sum
 from nnmed.ops.shape import reshape, unsqueeze
 from nnmed.ops.softmax import log_softmax, softmax
@@ -35,34 +35,34 @@ class CrossEntropy(Op):
         "input": r"\frac{\partial L}{\partial x_c} = \frac{1}{n} \left(p_c \sum_k q_k - q_c\right)"
     }
 
-    def __init__(self, ignore_index: int, label_smoothing: float, reduction: str):
-        self.ignore_index, self.smoothing = ignore_index, label_smoothing
-        self.reduction = reduction
+    def __init__(self, weight, ignore_index: int, label_smoothing: float, reduction: str):
+        self.weight, self.ignore_index = weight, ignore_index
+        self.smoothing, self.reduction = label_smoothing, reduction
 
-    def forward(self, input, target, weight=None):
+    def forward(self, input, target):
         loss, log_sum, self.divisor = select("loss", input).cross_entropy(
-            input, target, weight, self.ignore_index, self.smoothing, self.reduction
+            input, target, self.weight, self.ignore_index, self.smoothing, self.reduction
         )
-        self.keep(inputs=range(2 + (weight is not None)), log_sum=log_sum)
+        self.keep(inputs=(0, 1), log_sum=log_sum)
         return loss
 
     def fused_backward(self, dy):
-        x, target, *weight = (tensor._array for tensor in self.inputs)
+        x, target = (tensor._array for tensor in self.inputs)
         dx = select("loss", x).cross_entropy_grad(
-            dy, x, self.kept["log_sum"], target, weight[0] if weight else None,
+            dy, x, self.kept["log_sum"], target, self.weight,
             self.ignore_index, self.smoothing, self.reduction, self.divisor,
         )  # fmt: skip
-        return dx, None, *[None] * len(weight)
+        return dx, None
 
     def backward(self, dy):
-        x, target, *weight = self.inputs
-        q = self.target_rows(x, target._array, weight[0]._array if weight else None)
+        x, target = self.inputs
+        q = self.target_rows(x, target._array)
         total = Tensor._wrap(q.sum(1, keepdims=True))
         here = _per_row(dy, self.reduction, self.divisor)
         dx = here * (total * softmax(x, 1) - Tensor._wrap(q))
-        return dx, None, *[None] * len(weight)
+        return dx, None
 
-    def target_rows(self, x, target, weight):
+    def target_rows(self, x, target):
         """Return q, (N, C, ...): constant, since neither labels nor weights are variables."""
         classes = x.shape[1]
         axis = (classes,) + (1,) * (target.ndim - 1)
@@ -70,8 +70,8 @@ class CrossEntropy(Op):
         q = (labels == np.expand_dims(target, 1)).astype(x.dtype)
         q *= 1 - self.smoothing
         q += self.smoothing / classes
-        if weight is not None:
-            q *= weight.reshape(axis)
+        if self.weight is not None:
+            q *= self.weight.reshape(axis)
         return np.where(np.expand_dims(target == self.ignore_index, 1), x.dtype.type(0), q)
 
     def flops(self, inputs, output):
@@ -95,35 +95,35 @@ class SoftCrossEntropy(Op):
         "target": r"\frac{\partial L}{\partial t_c} = -\frac{1}{n} (1 - \varepsilon)\, w_c \ln p_c",
     }
 
-    def __init__(self, label_smoothing: float, reduction: str):
-        self.smoothing, self.reduction = label_smoothing, reduction
+    def __init__(self, weight, label_smoothing: float, reduction: str):
+        self.weight, self.smoothing, self.reduction = weight, label_smoothing, reduction
 
-    def forward(self, input, target, weight=None):
+    def forward(self, input, target):
         loss, log_sum = select("loss", input).soft_cross_entropy(
-            input, target, weight, self.smoothing, self.reduction
+            input, target, self.weight, self.smoothing, self.reduction
         )
-        self.keep(inputs=range(2 + (weight is not None)), log_sum=log_sum)
+        self.keep(inputs=(0, 1), log_sum=log_sum)
         return loss
 
     def fused_backward(self, dy):
-        x, target, *rest = (tensor._array for tensor in self.inputs)
+        x, target = (tensor._array for tensor in self.inputs)
         kernels, log_sum = select("loss", x), self.kept["log_sum"]
-        weight = rest[0] if rest else None
         dx = dt = None
         if self.needs[0]:
             dx = kernels.soft_cross_entropy_grad(
-                dy, x, log_sum, target, weight, self.smoothing, self.reduction
+                dy, x, log_sum, target, self.weight, self.smoothing, self.reduction
             )
         if self.needs[1]:
             dt = kernels.soft_cross_entropy_target_grad(
-                dy, x, log_sum, weight, self.smoothing, self.reduction
+                dy, x, log_sum, self.weight, self.smoothing, self.reduction
             )
-        return dx, dt, *[None] * len(rest)
+        return dx, dt
 
     def backward(self, dy):
-        x, target, *rest = self.inputs
-        classes = x.shape[1]
-        weight = reshape(rest[0], (classes,) + (1,) * (x.ndim - 2)) if rest else 1.0
+        x, target = self.inputs
+        classes, weight = x.shape[1], 1.0
+        if self.weight is not None:
+            weight = Tensor._wrap(self.weight.reshape((classes,) + (1,) * (x.ndim - 2)))
         here = _per_row(dy, self.reduction, x.numel() // classes) * weight
         dx = dt = None
         if self.needs[0]:
@@ -131,7 +131,7 @@ class SoftCrossEntropy(Op):
             dx = softmax(x, 1) * sum(q, 1, keepdim=True) - q
         if self.needs[1]:
             dt = here * (self.smoothing - 1) * log_softmax(x, 1)
-        return dx, dt, *[None] * len(rest)
+        return dx, dt
 
     def flops(self, inputs, output):
         return 7 * math.prod(inputs[0])
@@ -182,20 +182,20 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise UsageError(f"{name}: label_smoothing must lie in [0, 1], got {label_smoothing}")
     x, target = as_tensor(input), as_tensor(target)
-    given = () if weight is None else (as_tensor(weight),)
-    check_same_dtype(name, input=x, **({"weight": given[0]} if given else {}))
-    _check_classes(name, x, given)
+    weight = constant(name, "weight", weight)
+    check_same_dtype(name, input=x, weight=weight)
+    _check_classes(name, x, weight)
     soft = target.shape == x.shape
     unbatched = x.ndim == 1
     if unbatched:
         x, target = unsqueeze(x, 0), unsqueeze(target, 0)
     if soft:
         _check_probabilities(name, x, target)
-        loss = SoftCrossEntropy(float(label_smoothing), reduction)(x, target, *given)
+        op = SoftCrossEntropy(array_of(weight), float(label_smoothing), reduction)
     else:
         _check_indices(name, x, target, ignore_index)
-        op = CrossEntropy(int(ignore_index), float(label_smoothing), reduction)
-        loss = op(x, target, *given)
+        op = CrossEntropy(array_of(weight), int(ignore_index), float(label_smoothing), reduction)
+    loss = op(x, target)
     return reshape(loss, ()) if unbatched else loss
 
 
@@ -203,13 +203,11 @@ def _check_classes(name, x, weight) -> None:
     if x.ndim == 0 or x.shape[min(1, x.ndim - 1)] == 0:
         raise ShapeError(f"{name}: input must be (C,), (N, C) or (N, C, ...), C > 0; got {x.shape}")
     classes = x.shape[min(1, x.ndim - 1)]
-    for w in weight:
-        check_constant(name, "weight", w)
-        if w.shape != (classes,):
-            raise ShapeError(
-                f"{name}: weight {w.shape} must hold one number for each of the {classes} "
-                f"classes of input {x.shape}"
-            )
+    if weight is not None and weight.shape != (classes,):
+        raise ShapeError(
+            f"{name}: weight {weight.shape} must hold one number for each of the {classes} "
+            f"classes of input {x.shape}"
+        )
 
 
 def _check_probabilities(name, x, target) -> None:

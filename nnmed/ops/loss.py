@@ -30,10 +30,6 @@ class PairLoss(Op):
     def __init__(self, reduction: str):
         self.reduction = reduction
 
-    def forward(self, input, target):
-        self.keep(inputs=(0, 1))
-        return self.value(select("loss", input), input, target)
-
     def fused_backward(self, dy):
         x, target = (tensor._array for tensor in self.inputs)
         dx = self.gradient(select("loss", x), dy, x, target)
@@ -60,8 +56,9 @@ class MSELoss(PairLoss):
         "target": r"\frac{\partial L}{\partial t_i} = \frac{2}{n} (t_i - x_i)",
     }
 
-    def value(self, kernels, x, target):
-        return kernels.mse_loss(x, target, self.reduction)
+    def forward(self, input, target):
+        self.keep(inputs=(0, 1))
+        return select("loss", input).mse_loss(input, target, self.reduction)
 
     def gradient(self, kernels, dy, x, target):
         return kernels.mse_loss_grad(dy, x, target, self.reduction)
@@ -83,8 +80,9 @@ class L1Loss(PairLoss):
         r"\frac{1}{n} \operatorname{sign}(t_i - x_i)",
     }
 
-    def value(self, kernels, x, target):
-        return kernels.l1_loss(x, target, self.reduction)
+    def forward(self, input, target):
+        self.keep(inputs=(0, 1))
+        return select("loss", input).l1_loss(input, target, self.reduction)
 
     def gradient(self, kernels, dy, x, target):
         return kernels.l1_loss_grad(dy, x, target, self.reduction)
@@ -112,8 +110,9 @@ class SmoothL1Loss(PairLoss):
     def __init__(self, reduction: str, beta: float):
         self.reduction, self.beta = reduction, beta
 
-    def value(self, kernels, x, target):
-        return kernels.smooth_l1_loss(x, target, self.beta, self.reduction)
+    def forward(self, input, target):
+        self.keep(inputs=(0, 1))
+        return select("loss", input).smooth_l1_loss(input, target, self.beta, self.reduction)
 
     def gradient(self, kernels, dy, x, target):
         return kernels.smooth_l1_loss_grad(dy, x, target, self.beta, self.reduction)
@@ -141,45 +140,40 @@ class BCEWithLogits(Op):
         r"\left(v_i \ln(1 + e^{-x_i}) - \ln(1 + e^{x_i})\right)",
     }
 
-    def __init__(self, reduction: str, has_weight: bool, has_pos_weight: bool):
-        self.reduction, self.has = reduction, (has_weight, has_pos_weight)
+    def __init__(self, weight, pos_weight, reduction: str):
+        self.weight, self.pos_weight, self.reduction = weight, pos_weight, reduction
 
-    def forward(self, input, target, *weights):
-        self.keep(inputs=range(2 + len(weights)))
-        weight, pos_weight = self.split(weights)
+    def forward(self, input, target):
+        self.keep(inputs=(0, 1))
         return select("loss", input).binary_cross_entropy_with_logits(
-            input, target, weight, pos_weight, self.reduction
+            input, target, self.weight, self.pos_weight, self.reduction
         )
 
-    def split(self, weights):
-        """Return (weight, pos_weight) with None for what was not given."""
-        rest = iter(weights)
-        return tuple(next(rest) if has else None for has in self.has)
-
     def fused_backward(self, dy):
-        x, target, *weights = (tensor._array for tensor in self.inputs)
-        kernels, (weight, pos_weight) = select("loss", x), self.split(weights)
-        dx = dt = None
+        x, target = (tensor._array for tensor in self.inputs)
+        kernels, dx, dt = select("loss", x), None, None
         if self.needs[0]:
             dx = kernels.binary_cross_entropy_with_logits_grad(
-                dy, x, target, weight, pos_weight, self.reduction
+                dy, x, target, self.weight, self.pos_weight, self.reduction
             )
         if self.needs[1]:
             dt = kernels.binary_cross_entropy_with_logits_target_grad(
-                dy, x, weight, pos_weight, self.reduction
+                dy, x, self.weight, self.pos_weight, self.reduction
             )
-        return dx, dt, *[None] * len(weights)
+        return dx, dt
 
     def backward(self, dy):
-        x, target, *weights = self.inputs
-        weight, pos_weight = (1.0 if w is None else w for w in self.split(weights))
+        x, target = self.inputs
+        weight, pos_weight = (
+            1.0 if w is None else Tensor._wrap(w) for w in (self.weight, self.pos_weight)
+        )
         here = per_element(dy, self.reduction, x.numel()) * weight
         dx = dt = None
         if self.needs[0]:
             dx = here * ((1.0 - target) * sigmoid(x) - pos_weight * target * sigmoid(-x))
         if self.needs[1]:
             dt = here * ((pos_weight - 1.0) * softplus_of_minus(x) - x)
-        return dx, dt, *[None] * len(weights)
+        return dx, dt
 
     def flops(self, inputs, output):
         return 14 * math.prod(inputs[0])
@@ -193,7 +187,7 @@ def per_element(dy: Tensor, reduction: str, count: float) -> Tensor:
 def softplus_of_minus(x: Tensor) -> Tensor:
     """Return log(1 + exp(-x)), which is the loss of a positive."""
     one = Tensor._wrap(array_module(x._array).ones_like(x._array))
-    return BCEWithLogits("none", False, False)(x, one)
+    return BCEWithLogits(None, None, "none")(x, one)
 
 
 def mse_loss(input, target, *, reduction: str = "mean", weight=None) -> Tensor:
@@ -257,17 +251,14 @@ def binary_cross_entropy_with_logits(
     name = "binary_cross_entropy_with_logits"
     check_reduction(name, reduction)
     x, target = as_tensor(input), as_tensor(target)
-    weights = dict(weight=weight, pos_weight=pos_weight)
-    given = {key: as_tensor(w) for key, w in weights.items() if w is not None}
-    check_same_dtype(name, input=x, target=target, **given)
+    weight, pos_weight = constant(name, "weight", weight), constant(name, "pos_weight", pos_weight)
+    check_same_dtype(name, input=x, target=target, weight=weight, pos_weight=pos_weight)
     if x.shape != target.shape:
         raise ShapeError(f"{name}: target {target.shape} must have the shape of input {x.shape}")
-    for key, w in given.items():
-        check_constant(name, key, w)
-        if not _broadcasts(w.shape, x.shape):
+    for key, w in (("weight", weight), ("pos_weight", pos_weight)):
+        if w is not None and _common_shape(w.shape, x.shape) != x.shape:
             raise ShapeError(f"{name}: {key} {w.shape} cannot be broadcast to input {x.shape}")
-    op = BCEWithLogits(reduction, weight is not None, pos_weight is not None)
-    return op(x, target, *given.values())
+    return BCEWithLogits(array_of(weight), array_of(pos_weight), reduction)(x, target)
 
 
 def check_reduction(name: str, reduction: str) -> None:
@@ -276,12 +267,23 @@ def check_reduction(name: str, reduction: str) -> None:
         raise UsageError(f"{name}: reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
 
 
-def check_constant(name: str, argument: str, tensor: Tensor) -> None:
-    """Raise GradientError if `tensor` asks for a gradient, which the loss does not give."""
-    if tensor.requires_grad:
+def constant(name: str, argument: str, value) -> Tensor | None:
+    """Return a weight (or None) as a copy, which no later change can reach.
+
+    Raises GradientError if it asks for a gradient, which the loss does not give.
+    """
+    if value is None:
+        return None
+    if isinstance(value, Tensor) and value.requires_grad:
         raise GradientError(
             f"{name}: the loss has no gradient with respect to {argument}; pass {argument}.detach()"
         )
+    return Tensor(value)
+
+
+def array_of(tensor: Tensor | None):
+    """Return the array of a tensor that may be missing."""
+    return None if tensor is None else tensor._array
 
 
 def _pair(name, input, target, reduction):
@@ -314,10 +316,6 @@ def _weighted(name, losses, input, weight, reduction):
         return losses
     total = sum(losses)
     return total / sum(weight) if reduction == "mean" else total
-
-
-def _broadcasts(shape, target) -> bool:
-    return _common_shape(shape, target) == target
 
 
 def _common_shape(a, b):
