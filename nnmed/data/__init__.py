@@ -14,6 +14,7 @@ _HOMES = {
     "read_image": "readers",
     "read_header": "readers",
     "split_by_group": "splits",
+    "complete_split": "splits",
     "grouped_k_fold": "splits",
     "check_leakage": "leakage",
     "LeakageReport": "leakage",
