@@ -16,10 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-# Numbers in a block's patch matrix: half a megabyte of float32, half of a common L2 cache.
-PATCH_NUMBERS = 1 << 17
+# Numbers in a block's patch matrix: a megabyte of float32, a common L2 cache.
+PATCH_NUMBERS = 1 << 18
 # A product with fewer rows spends its time packing the weights; more no longer help.
-MIN_PIXELS, MAX_PIXELS = 192, 2048
+MIN_PIXELS, MAX_PIXELS = 192, 4096
+# Blocks that even a small batch is cut into, for the threads to share.
+MIN_BLOCKS = 8
 # Numbers in a patch's row below which a product is too thin to be cut by kernel row.
 MIN_ROW = 48
 
@@ -68,15 +70,17 @@ def by_kernel_rows(shape, channels: int, geometry: Geometry) -> bool:
     return kh > 1 and geometry.stride[0] == 1 and kw * channels >= MIN_ROW and not small
 
 
-def split(shape, channels: int, geometry: Geometry) -> list[tuple[int, int, int, int]]:
+def split(shape, channels: int, geometry: Geometry, least: int = MIN_PIXELS):
     """Cut an (N, H, W) output into blocks (n0, n1, i0, i1): images n0..n1, rows i0..i1.
 
-    The blocks depend on sizes alone, never on the number of threads.
+    A block has at least about `least` pixels. The blocks depend on sizes alone, never on
+    the number of threads.
     """
     (n, h, w), (kh, kw) = shape, geometry.kernel
     in_rows = by_kernel_rows(shape, channels, geometry)
     numbers = channels * (kw if in_rows else kh * kw)
-    pixels = min(max(PATCH_NUMBERS // max(numbers, 1), MIN_PIXELS), MAX_PIXELS)
+    fair = math.ceil(n * h * w / MIN_BLOCKS)
+    pixels = max(min(PATCH_NUMBERS // max(numbers, 1), MAX_PIXELS, fair), least)
     if h * w <= pixels:
         images = 1 if in_rows else max(pixels // max(h * w, 1), 1)
         return [(k, min(k + images, n), 0, h) for k in range(0, n, images)]

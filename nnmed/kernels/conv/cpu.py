@@ -2,8 +2,9 @@
 
 All three are sums over windows, so two routines do the work: ``correlate`` (a sum over taps
 and input channels, one output pixel at a time) and ``weight_grad`` (a sum over pixels).
-They exist twice: as matrix products (products.py), and for one channel a group as
-element-wise products (depthwise.py).
+They exist as matrix products over blocks of pixels (products.py), which few channels share
+by the column (columns.py), and for one channel a group as element-wise products
+(depthwise.py).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from nnmed.backend.arrays import as_channels_last, empty_channels_last, nhwc
 from nnmed.backend.threads import chunks, parallel_for
-from nnmed.kernels.conv import depthwise, products
+from nnmed.kernels.conv import columns, depthwise, products
 from nnmed.kernels.conv.blocks import Geometry
 
 BIAS_PIXELS = 4096
@@ -73,8 +74,13 @@ def conv2d_weight_grad(dy, x, kernel_size, stride, padding, dilation, groups):
     geometry = Geometry(kernel_size, stride, (padding[0][0], padding[1][0]), dilation)
     x, dy = nhwc(as_channels_last(x)), nhwc(as_channels_last(dy))
     dy = dy.reshape(*dy.shape[:3], groups, dy.shape[3] // groups)
-    routine = depthwise if _is_depthwise(x.shape[3], groups) else products
-    dweight = routine.weight_grad(dy, x, geometry)
+    m = columns.grouped(x.shape[3], dy.shape[4], groups, geometry)
+    if _is_depthwise(x.shape[3], groups):
+        dweight = depthwise.weight_grad(dy, x, geometry)
+    elif m > 1:
+        dweight = columns.weight_grad(dy, x, geometry, m)
+    else:
+        dweight = products.weight_grad(dy, x, geometry)
     shape = (dy.shape[3] * dy.shape[4], x.shape[3] // groups, *kernel_size)
     return np.ascontiguousarray(dweight.reshape(shape))
 
@@ -110,8 +116,11 @@ def _correlate(x, weight, y, geometry, bias=None):
     """Convolve `x` (N, H, W, C) with `weight` (groups, O/groups, C/groups, kh, kw) into `y`."""
     groups, outputs = weight.shape[:2]
     y = y.reshape(*y.shape[:3], groups, outputs)
+    m = columns.grouped(x.shape[3], outputs, groups, geometry)
     if _is_depthwise(x.shape[3], groups):
         depthwise.correlate(x, weight[:, :, 0], y, geometry, bias)
+    elif m > 1 and y.strides[2] == outputs * y.itemsize:
+        columns.correlate(x, weight, y, geometry, bias, m)
     else:
         products.correlate(x, weight, y, geometry, bias)
 

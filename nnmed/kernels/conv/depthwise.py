@@ -1,8 +1,9 @@
 """Convolutions with one input channel a group, where a matrix product has nothing to share.
 
-They are kh * kw element-wise products instead, each over long rows of neighbouring pixels
-and channels. With M output channels a group, output channel c * M + m belongs to input
-channel c; `weight` is (C, M, kh, kw) here, and `dy` and `y` are (N, H, W, C, M).
+They are kh * kw element-wise products instead. Columns and channels are taken together as
+rows of W * C numbers, so that the inner loops of einsum are long. With M output channels a
+group, output channel c * M + m belongs to input channel c; `weight` is (C, M, kh, kw) here,
+and `dy` and `y` are (N, H, W, C, M).
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import numpy as np
 from nnmed.backend.threads import parallel_for
 from nnmed.kernels.conv.blocks import Geometry, scratch, split, windows
 
-# Numbers in one channel's worth of block: with its product and source it stays in L2.
-NUMBERS_PER_PIXEL = 4
 ONE_PIXEL = Geometry((1, 1), (1, 1), (0, 0), (1, 1))
+# Numbers in a channel's worth of a block, for split(): output, source, and the weights.
+NUMBERS_PER_PIXEL = 4
 MAX_PARTS = 16
 
 
@@ -27,25 +28,17 @@ def correlate(x, weight, y, geometry: Geometry, bias=None):
     rows = [np.tile(weight[:, m].transpose(1, 2, 0), columns) for m in range(multiplier)]
     blocks = split(y.shape[:3], NUMBERS_PER_PIXEL * channels, ONE_PIXEL)
 
-    taps = list(np.ndindex(geometry.kernel))
-
     def task(index):
         n0, n1, i0, i1 = block = blocks[index]
-        seen = windows(x, block, columns, geometry)
-        shape = (n1 - n0, i1 - i0, columns * channels)
-        total, product = (scratch(name, shape, x.dtype) for name in ("total", "product"))
+        seen = _windows_in_rows(x, block, columns, geometry)
+        total = scratch("total", (n1 - n0, i1 - i0, columns * channels), x.dtype)
         for m in range(multiplier):
-            for u, v in taps:
-                window = seen[:, :, :, u, v]
-                into = total if u == v == 0 else product
-                np.multiply(window, rows[m][u, v].reshape(columns, channels), out=_px(into, window))
-                if into is product:
-                    total += product
+            np.einsum("niuvw,uvw->niw", seen, rows[m], out=total)
             target = y[n0:n1, i0:i1, :, :, m]
             if bias is None:
-                np.copyto(target, _px(total, target))
+                np.copyto(target, total.reshape(target.shape))
             else:
-                np.add(_px(total, target), bias[:, m], out=target)
+                np.add(total.reshape(target.shape), bias[:, m], out=target)
 
     parallel_for(task, len(blocks))
 
@@ -59,29 +52,24 @@ def weight_grad(dy, x, geometry: Geometry):
     columns, channels, multiplier = dy.shape[2:]
     blocks = split(dy.shape[:3], NUMBERS_PER_PIXEL * channels, ONE_PIXEL)
     parts = min(MAX_PARTS, len(blocks))
-    partial = np.zeros((parts, channels, multiplier, *geometry.kernel), x.dtype)
-
-    taps = list(np.ndindex(geometry.kernel))
+    partial = np.zeros((parts, multiplier, *geometry.kernel, columns * channels), x.dtype)
 
     def task(part):
         for n0, n1, i0, i1 in blocks[part::parts]:
-            seen = windows(x, (n0, n1, i0, i1), columns, geometry)
-            shape = ((n1 - n0) * (i1 - i0), columns * channels)
-            product = scratch("product", shape, x.dtype)
-            ones = np.ones(shape[0], x.dtype)
-            for u, v in taps:
-                window = seen[:, :, :, u, v]
-                for m in range(multiplier):
-                    gradient = dy[n0:n1, i0:i1, :, :, m]
-                    np.multiply(window, gradient, out=product.reshape(window.shape))
-                    # As a product, since a sum over the first axis of short rows is slow.
-                    per_column = (ones @ product).reshape(columns, channels)
-                    partial[part, :, m, u, v] += per_column.sum(axis=0)
+            seen = _windows_in_rows(x, (n0, n1, i0, i1), columns, geometry)
+            for m in range(multiplier):
+                gradient = dy[n0:n1, i0:i1, :, :, m].reshape(n1 - n0, i1 - i0, -1)
+                partial[part, m] += np.einsum("niuvw,niw->uvw", seen, gradient)
 
     parallel_for(task, parts)
-    return partial.sum(axis=0)
+    per_column = partial.sum(axis=0).reshape(*partial.shape[1:4], columns, channels)
+    return per_column.sum(axis=3).transpose(3, 0, 1, 2)
 
 
-def _px(buffer, like):
-    """Return `buffer` in the shape of `like`."""
-    return buffer.reshape(like.shape)
+def _windows_in_rows(x, block, columns: int, geometry: Geometry):
+    """Return the block's windows as (images, rows, kh, kw, columns * C).
+
+    At horizontal stride 1 that is a view, else a copy.
+    """
+    seen = windows(x, block, columns, geometry).transpose(0, 1, 3, 4, 2, 5)
+    return seen.reshape(*seen.shape[:4], -1)

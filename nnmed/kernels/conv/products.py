@@ -11,6 +11,8 @@ from nnmed.kernels.conv.blocks import Geometry, patches, scratch, split
 
 # OpenBLAS multiplies without packing up to 100^3 (x86 with AVX-512, release 0.3.17 on).
 SMALL_PRODUCT, MIN_PIECE = 1_000_000, 48
+# Adding up a block's weight gradient costs as much as some tens of pixels: have many.
+MIN_SUMMED_PIXELS = 512
 
 # Partial sums of the weight gradient: enough for many threads to share the work, but
 # fewer where the weight is large, so that together they take at most 32 MiB or two copies.
@@ -96,7 +98,7 @@ def weight_grad(dy, x, geometry: Geometry):
     channels = x.shape[3] // groups
     rows = channels * math.prod(geometry.kernel)
     shape = dy.shape[:3]
-    blocks = split(shape, x.shape[3], geometry)
+    blocks = split(shape, x.shape[3], geometry, MIN_SUMMED_PIXELS)
     parts = min(len(blocks), _part_count(groups * rows * outputs * x.itemsize))
     partial = np.zeros((parts, groups, rows, outputs), x.dtype)
 
