@@ -74,11 +74,13 @@ def finished_image(path, array: np.ndarray) -> np.ndarray:
     """
     with np.errstate(over="ignore"):
         image = np.ascontiguousarray(array, np.float32)
-    # One cheap pass: in float64 the sum of float32 values is finite unless a value is not.
-    with np.errstate(invalid="ignore"):
-        if np.isfinite(image.sum(dtype=np.float64)):
+    # One cheap pass: a finite sum has finite terms. Large values may overflow all the same.
+    with np.errstate(invalid="ignore", over="ignore"):
+        if np.isfinite(image.sum()):
             return image
     bad = np.argwhere(~np.isfinite(image))
+    if not len(bad):
+        return image
     channel, row, column = (int(i) for i in bad[0])
     raise data_error(
         path,

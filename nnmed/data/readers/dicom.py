@@ -13,13 +13,14 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
     JPEG2000TransferSyntaxes,
     JPEGLSTransferSyntaxes,
     JPEGTransferSyntaxes,
@@ -90,19 +91,19 @@ def parse(path: Path, pixels: bool) -> Dataset:
     DataError
         If it has no transfer syntax, or inflates to more than is plausible.
     """
+    stop = None if pixels else (lambda tag, vr, length: int(tag) >= _FIRST_PIXEL_TAG)
     with path.open("rb") as file:
         file.seek(_META_START)
         meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
         syntax = meta.get("TransferSyntaxUID")
         if not syntax:
             raise data_error(path, "does not name its transfer syntax", _AGAIN)
-        if syntax != DeflatedExplicitVRLittleEndian:
-            return dcmread(path, stop_before_pixels=not pixels)
-        data = _inflate(path, file.read())
-    stop = None if pixels else (lambda tag, vr, length: int(tag) >= _FIRST_PIXEL_TAG)
-    dataset = read_dataset(io.BytesIO(data), False, True, stop_when=stop)
+        implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+        deflated = syntax == DeflatedExplicitVRLittleEndian
+        body = io.BytesIO(_inflate(path, file.read())) if deflated else file
+        dataset = read_dataset(body, implicit, little, stop_when=stop)
     dataset.file_meta = FileMetaDataset(meta)
-    dataset.set_original_encoding(False, True)
+    dataset.set_original_encoding(implicit, little)
     return dataset
 
 

@@ -81,9 +81,9 @@ def _decode(path: Path, file) -> np.ndarray:
         pixels, largest = _pixels(path, file)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    image = pixels.transpose(2, 0, 1).astype(np.float32)
-    if largest is not None:
-        image *= np.float32(1 / largest)
+    pixels = pixels.transpose(2, 0, 1)
+    image = np.empty(pixels.shape, np.float32)
+    np.multiply(pixels, np.float32(1 if largest is None else 1 / largest), out=image)
     return _turned(image, orientation)
 
 
