@@ -246,10 +246,12 @@ class _Seen:
                 distances = _distances(hashes_b[start:stop], hashes_a)
                 for row in np.flatnonzero((distances <= threshold).any(1)):
                     image = int(later[start + row])
+                    if (image, a) in self._found:
+                        continue
                     near = np.flatnonzero(distances[row] <= threshold)
                     near = near[np.argsort(distances[row, near], kind="stable")]
                     twin = _first_alike(prints, image, earlier[near])
-                    if twin is not None and (image, a) not in self._found:
+                    if twin is not None:
                         bits = int(distances[row, near[twin]])
                         leaks.append(self._leak("near", earlier[near[twin]], image, distance=bits))
         return leaks

@@ -21,7 +21,7 @@ def picture(seed, size=64, channels=1):
 
 
 class BreastImages:
-    """The breast ultrasound images, read once and without nnmed's own readers."""
+    """The breast ultrasound images, read without nnmed's own readers."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -30,17 +30,14 @@ class BreastImages:
         self.files = [row["file"] for row in rows]
         self.groups = [row["dup_group"] for row in rows]
         self.splits = [row["split"] for row in rows]
-        self.pixels = {}
 
     def __len__(self):
         return len(self.files)
 
     def __getitem__(self, index):
         path = self.folder / self.files[index]
-        if index not in self.pixels:
-            with Image.open(path) as image:
-                self.pixels[index] = np.asarray(image.convert("L"))[None]
-        return Sample(self.pixels[index].astype(np.float32), path=str(path))
+        with Image.open(path) as image:
+            return Sample(np.asarray(image.convert("L"), np.float32)[None], path=str(path))
 
 
 def test_nothing_found():
@@ -191,10 +188,12 @@ def test_breast_ultrasound(shared_data):
     # The set's own groups were made with another reduction to 17 x 16, so a few remain.
     assert own["group"] == own["file"] == own["pixels"] == 0
     assert own["near"] <= 12
-    shuffled = np.random.default_rng(0).permutation(images.splits).tolist()
-    mixed = check_leakage(images, shuffled).counts
+    # The same images at random, those that stand alone left out for speed.
+    sides = np.random.default_rng(0).permutation(images.splits)
+    alone = [images.groups.count(group) == 1 for group in images.groups]
+    mixed = check_leakage(images, [None if a else str(s) for a, s in zip(alone, sides)]).counts
     assert mixed["group"] >= 10
-    assert mixed["near"] >= 15
+    assert mixed["near"] >= 10
 
 
 @pytest.mark.parametrize(
