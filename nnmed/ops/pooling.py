@@ -186,7 +186,7 @@ def max_pool2d(
         ``(N, C, H, W)`` or ``(C, H, W)``.
     kernel_size, stride, padding, dilation : int or pair of int
         Rows and columns; `stride` is `kernel_size` by default. Padding counts as -inf and
-        is at most half of the window.
+        is at most half of the kernel.
     ceil_mode : bool
         Round the output size up, so that windows may reach over the edge.
     return_indices : bool
@@ -201,8 +201,7 @@ def max_pool2d(
     padding, dilation = pair(padding, "padding"), pair(dilation, "dilation")
     check_positive("max_pool2d", dilation=dilation)
     x, batched = pictures("max_pool2d", input)
-    reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
-    size = _output_size("max_pool2d", x.shape, reach, stride, padding, ceil_mode)
+    size = _output_size("max_pool2d", x.shape, kernel, stride, padding, dilation, ceil_mode)
     _check_windows_touch("max_pool2d", x.shape, kernel, stride, padding, dilation, size)
     op = MaxPool2d(kernel, stride, padding, dilation, size, return_indices)
     y = batched(op(x))
@@ -239,7 +238,7 @@ def avg_pool2d(
     kernel, stride = _kernel_and_stride(kernel_size, stride)
     padding = pair(padding, "padding")
     x, batched = pictures("avg_pool2d", input)
-    size = _output_size("avg_pool2d", x.shape, kernel, stride, padding, ceil_mode)
+    size = _output_size("avg_pool2d", x.shape, kernel, stride, padding, (1, 1), ceil_mode)
     divisor = bool(count_include_pad), divisor_override
     return batched(AvgPool2d(kernel, stride, padding, size, *divisor)(x))
 
@@ -271,10 +270,11 @@ def check_positive(function, **pairs):
             raise UsageError(f"{function}: {name} must be at least 1, got {values}")
 
 
-def _output_size(name, shape, reach, stride, padding, ceil_mode):
-    """Return how many windows of `reach` rows and columns fit, by PyTorch's rule."""
-    if any(p < 0 or p > r // 2 for p, r in zip(padding, reach)):
-        raise UsageError(f"{name}: padding {padding} must be at most half of the window {reach}")
+def _output_size(name, shape, kernel, stride, padding, dilation, ceil_mode):
+    """Return how many rows and columns of windows fit, by PyTorch's rule."""
+    if any(p < 0 or p > k // 2 for p, k in zip(padding, kernel)):
+        raise UsageError(f"{name}: padding {padding} must be at most half of kernel_size {kernel}")
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
     sizes = []
     for n, r, s, p in zip(shape[2:], reach, stride, padding):
         room = n + 2 * p - r
@@ -284,7 +284,7 @@ def _output_size(name, shape, reach, stride, padding, ceil_mode):
         sizes.append(count)
     if min(sizes) < 1:
         raise ShapeError(
-            f"{name}: a window of {reach} does not fit into a picture of {shape[2:]} "
+            f"{name}: a window of {tuple(reach)} does not fit into a picture of {shape[2:]} "
             f"with padding {padding}: input {shape}"
         )
     return tuple(sizes)

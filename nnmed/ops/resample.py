@@ -149,8 +149,8 @@ def interpolate(
         )
     sizes, factors = _target(x.shape[2:], size, scale_factor, recompute_scale_factor)
     taps = [
-        _taps(n, o, factor, mode, align_corners, x.dtype)
-        for n, o, factor in zip(x.shape[2:], sizes, factors)
+        _taps(n, o, None if _ignores_factor(mode, dims, n, o) else f, mode, align_corners, x.dtype)
+        for n, o, f in zip(x.shape[2:], sizes, factors)
     ]
     if dims == 2:
         return Interpolate(*taps)(x)
@@ -270,6 +270,13 @@ def _one_each(name, value, count):
     if len(values) != count:
         raise UsageError(f"interpolate: {name} must be one number or {count}, got {value!r}")
     return values
+
+
+def _ignores_factor(mode, dims, length, size) -> bool:
+    """Tell whether PyTorch computes positions for these lengths without the factor given."""
+    if mode == "bilinear":
+        return size == length
+    return mode == "nearest" and dims == 2 and size in (length, 2 * length)
 
 
 def _taps(length, size, factor, mode, align_corners, dtype):

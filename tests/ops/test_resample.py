@@ -18,6 +18,7 @@ RESIZE = (
     dict(scale_factor=(0.5, 1.7)),
     dict(scale_factor=(1.3, 0.7), recompute_scale_factor=True),
     dict(size=1),
+    dict(scale_factor=(2.15, 1.1)),  # to twice and once the length: the factor plays no part
 )
 
 CASES = [
