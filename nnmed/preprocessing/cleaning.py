@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 
 from nnmed.errors import DataError, UsageError
-from nnmed.preprocessing.transform import Transform, check_range, with_image
+from nnmed.preprocessing.transform import Transform, check_number, check_pair, with_image
 
 
 @dataclasses.dataclass
@@ -44,8 +44,7 @@ class Winsorize(Transform):
     upper: float = 99.5
 
     def __post_init__(self):
-        check_range(self, "percentiles", self.lower, self.upper, 0.0)
-        check_range(self, "upper percentile", self.upper, 100.0, 0.0)
+        check_pair(self, "lower and upper", (self.lower, self.upper), 0, 100)
 
     def apply(self, sample):
         image = sample.image.copy()
@@ -78,7 +77,7 @@ class RepairDeadPixels(Transform):
     threshold: float = 8.0
 
     def __post_init__(self):
-        check_range(self, "threshold", self.threshold, self.threshold, 0.0)
+        check_number(self, "threshold", self.threshold, 0, 1e6)
 
     def apply(self, sample):
         image = sample.image.copy()

@@ -13,7 +13,7 @@ import numpy as np
 
 from nnmed.errors import UsageError
 from nnmed.preprocessing import warp
-from nnmed.preprocessing.transform import Transform, check_range, require_rng
+from nnmed.preprocessing.transform import Transform, check_number, check_pair, require_rng
 
 
 @dataclasses.dataclass
@@ -79,10 +79,8 @@ class RandomFlip(Transform):
     vertical: float = 0.0
 
     def __post_init__(self):
-        if not (0 <= self.horizontal <= 1 and 0 <= self.vertical <= 1):
-            raise UsageError(
-                f"RandomFlip: probabilities lie in [0, 1], got {self.horizontal}, {self.vertical}"
-            )
+        check_number(self, "horizontal", self.horizontal, 0, 1)
+        check_number(self, "vertical", self.vertical, 0, 1)
 
     def draw(self, sample, rng):
         first, second = require_rng(rng, self).random(2)
@@ -141,12 +139,9 @@ class RandomAffine(Transform):
     fill: float | str = 0.0
 
     def __post_init__(self):
-        check_range(self, "degrees", -self.degrees, self.degrees, -180.0)
-        check_range(self, "shift", -self.shift, self.shift, -1.0)
-        self.scale = tuple(float(limit) for limit in self.scale)
-        if len(self.scale) != 2:
-            raise UsageError(f"RandomAffine: scale must be (least, most), got {self.scale}")
-        check_range(self, "scale", *self.scale, 1e-3)
+        check_number(self, "degrees", self.degrees, 0, 180)
+        check_number(self, "shift", self.shift, 0, 1)
+        self.scale = check_pair(self, "scale", self.scale, 0.01, 100)
         if isinstance(self.fill, str) and self.fill != "edge":
             raise UsageError(f"RandomAffine: fill must be a number or 'edge', got {self.fill!r}")
 

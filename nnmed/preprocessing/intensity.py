@@ -11,7 +11,13 @@ import math
 
 import numpy as np
 
-from nnmed.preprocessing.transform import Transform, check_range, require_rng, with_image
+from nnmed.preprocessing.transform import (
+    Transform,
+    check_number,
+    check_pair,
+    require_rng,
+    with_image,
+)
 
 
 @dataclasses.dataclass
@@ -30,8 +36,8 @@ class BrightnessContrast(Transform):
     contrast: float = 0.2
 
     def __post_init__(self):
-        check_range(self, "brightness", 0.0, self.brightness, 0.0)
-        check_range(self, "contrast", self.contrast, 1.0, 0.0)
+        check_number(self, "brightness", self.brightness, 0, 100)
+        check_number(self, "contrast", self.contrast, 0, 1)
 
     def draw(self, sample, rng):
         first, second = require_rng(rng, self).random(2).tolist()
@@ -60,8 +66,7 @@ class RandomGamma(Transform):
     gamma: tuple[float, float] = (0.8, 1.25)
 
     def __post_init__(self):
-        self.gamma = tuple(float(limit) for limit in self.gamma)
-        check_range(self, "gamma", *self.gamma, 1e-3)
+        self.gamma = check_pair(self, "gamma", self.gamma, 0.01, 100)
 
     def draw(self, sample, rng):
         low, high = (math.log(limit) for limit in self.gamma)
@@ -92,7 +97,7 @@ class GaussianNoise(Transform):
     std: float = 0.1
 
     def __post_init__(self):
-        check_range(self, "std", 0.0, self.std, 0.0)
+        check_number(self, "std", self.std, 0, 100)
 
     def draw(self, sample, rng):
         rng = require_rng(rng, self)

@@ -13,7 +13,7 @@ import numpy as np
 
 from nnmed.data.sample import Sample
 from nnmed.errors import DataError, UsageError
-from nnmed.preprocessing.transform import Transform, check_range, with_image
+from nnmed.preprocessing.transform import Transform, check_pair, with_image
 
 PIXELS_PER_IMAGE = 4096
 """PercentileScale.fit looks at no more than this many pixels of an image, evenly spread."""
@@ -108,8 +108,7 @@ class PercentileScale(_Standardize):
     upper: float = 99.0
 
     def __post_init__(self):
-        check_range(self, "percentiles", self.lower, self.upper, 0.0)
-        check_range(self, "upper percentile", self.upper, 100.0, 0.0)
+        check_pair(self, "lower and upper", (self.lower, self.upper), 0, 100)
 
     def apply(self, sample, offset, scale):
         result = super().apply(sample, offset, scale)

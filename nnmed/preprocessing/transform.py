@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -100,13 +101,24 @@ def require_rng(rng: np.random.Generator | None, transform: Transform) -> np.ran
     return rng
 
 
-def check_range(transform: Transform, name: str, low: float, high: float, least: float) -> None:
-    """Raise UsageError unless ``least <= low <= high`` and both are finite."""
-    if not (least <= low <= high < float("inf")):
+def check_number(transform: Transform, name: str, value: float, least: float, most: float) -> None:
+    """Raise UsageError unless ``least <= value <= most``."""
+    if not least <= value <= most:
         raise UsageError(
-            f"{transform.name}: {name} must be finite and in order, from {least} up; "
-            f"got {low} and {high}"
+            f"{transform.name}: {name} must lie between {least} and {most}, got {value}"
         )
+
+
+def check_pair(
+    transform: Transform, name: str, pair: Sequence[float], least: float, most: float
+) -> tuple[float, float]:
+    """Return `pair` as floats, or raise UsageError unless ``least <= first <= second <= most``."""
+    if len(pair) != 2 or not least <= pair[0] <= pair[1] <= most:
+        raise UsageError(
+            f"{transform.name}: {name} must be two numbers in order between {least} and {most}, "
+            f"got {tuple(pair)}"
+        )
+    return float(pair[0]), float(pair[1])
 
 
 def _check_image(sample):
