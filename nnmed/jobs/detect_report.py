@@ -77,7 +77,7 @@ def _write_predictions(result: Detection, dataset: Dataset) -> None:
         for i, label, p in zip(evaluation.indices, evaluation.labels, evaluation.probabilities):
             decision = int(p >= result.threshold.value)
             patient = dataset.patients[i] or ""
-            rows.append((dataset.names[i], patient, side, int(label), f"{p:.6f}", decision))
+            rows.append((dataset.names[i], patient, side, int(label), float(p), decision))
     columns = ("case", "patient", "split", "label", "probability", "decision")
     result.folder.write_csv("predictions.csv", columns, rows)
 
@@ -114,6 +114,8 @@ def _draw(result, dataset, prepared, model, rows, facts) -> None:
 def _heat_maps(test: Evaluation, samples, model, cases, about):
     """Draw Grad-CAM for positives from the surest to the least sure."""
     positives = np.flatnonzero(test.labels == 1)
+    if len(positives) == 0:
+        return heat_map_page([], [], [], **about)
     ranked = positives[np.argsort(-test.probabilities[positives], kind="stable")]
     chosen = ranked[np.unique(np.linspace(0, len(ranked) - 1, HEAT_MAPS).astype(int))]
     model.eval()
