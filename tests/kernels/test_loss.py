@@ -76,3 +76,8 @@ def test_l1_gradient_is_the_sign_of_the_smallest_and_largest_numbers(dtype):
     x = np.array([tiny, -tiny, huge, -huge, 0, np.inf, -np.inf, np.nan], dtype)
     dx = cpu.l1_loss_grad(dtype(1), x, np.zeros_like(x), "sum")
     np.testing.assert_array_equal(dx, [1, -1, 1, -1, 0, 1, -1, np.nan])
+
+
+def test_a_sum_beyond_float32_is_infinite():
+    x = np.full(10, 1e19, np.float32)
+    assert np.isinf(cpu.mse_loss(x, -x, "sum"))

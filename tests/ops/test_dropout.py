@@ -62,13 +62,13 @@ def test_mask_follows_shape_not_memory():
 
 
 def test_element_i_belongs_to_word_i():
-    """What a CUDA kernel must do, spelled out for one element."""
+    """What a CUDA kernel must do, spelled out element by element."""
     x, key, p = np.ones((2, 3, 4, 5), np.float32), (11, 12), 0.25
     y, _ = cpu.dropout(x, p, key)
-    n, c, h, w = 1, 2, 3, 1
-    i = ((n * 4 + h) * 5 + w) * 3 + c
-    word = random.philox_uint32(key, i // 8 * 8, 8)[i % 8]
-    assert (y[n, c, h, w] > 0) == (word >= round(p * 2**32))
+    for n, c, h, w in np.ndindex(2, 3, 4, 5):
+        i = ((n * 4 + h) * 5 + w) * 3 + c
+        word = random.philox_uint32(key, i // 8 * 8, 8)[i % 8]
+        assert (y[n, c, h, w] > 0) == (word >= round(p * 2**32))
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 9, kernel._DRAW + 3])

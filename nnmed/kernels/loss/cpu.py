@@ -80,7 +80,7 @@ def smooth_l1_loss(x, target, beta, reduction):
         # With n = min(d, beta), both cases are n (d - n / 2) / beta.
         np.subtract(x, target, out=y)
         np.abs(y, out=y)
-        np.minimum(y, beta, out=near)
+        np.clip(y, 0, beta, out=near)  # minimum with a number takes twice as long
         np.multiply(near, -0.5, out=half)
         np.add(y, half, out=y)
         np.multiply(near, 1 / beta, out=near)
