@@ -14,6 +14,7 @@ from nnmed.kernels.pooling import cpu, cpu_average, reference
 WINDOWS = [
     ((2, 2), (2, 2), (0, 0), (1, 1)),
     ((3, 3), (2, 2), (1, 1), (1, 1)),
+    ((3, 3), (3, 3), (1, 1), (1, 1)),
     ((3, 2), (1, 3), (1, 0), (2, 1)),
     ((1, 4), (2, 1), (0, 2), (1, 1)),
     ((2, 3), (4, 5), (0, 1), (1, 1)),
@@ -63,19 +64,20 @@ def test_max_pool_codes_and_gradient(windows, size, up, special):
     )
 
 
+@pytest.mark.parametrize("size", [(11, 13), (12, 6)])
 @pytest.mark.parametrize("up", [False, True])
 @pytest.mark.parametrize("divisor", [(True, None), (False, None), (True, 3)])
 @pytest.mark.parametrize("windows", WINDOWS)
-def test_average_and_gradient(windows, up, divisor):
+def test_average_and_gradient(windows, up, divisor, size):
     kernel, stride, padding, _ = windows
     rng = np.random.default_rng(1)
-    x = rng.standard_normal((3, 2, 11, 13))
-    out = output_size((11, 13), kernel, stride, padding, (1, 1), up)
+    x = rng.standard_normal((3, 2, *size))
+    out = output_size(size, kernel, stride, padding, (1, 1), up)
     y = cpu.avg_pool2d(x, kernel, stride, padding, out, *divisor)
     expected = reference.avg_pool2d(x, kernel, stride, padding, out, *divisor)
     np.testing.assert_allclose(y, expected, atol=1e-13)
     dy = rng.standard_normal(y.shape)
-    arguments = (dy, (11, 13), kernel, stride, padding, *divisor)
+    arguments = (dy, size, kernel, stride, padding, *divisor)
     np.testing.assert_allclose(
         cpu.avg_pool2d_input_grad(*arguments),
         reference.avg_pool2d_input_grad(*arguments),

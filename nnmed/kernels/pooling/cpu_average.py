@@ -45,10 +45,12 @@ def avg_pool2d_input_grad(
     """Return dx: each dy over its divisor is added to all cells of its window."""
     (n, c, oh, ow), (h, w) = dy.shape, input_size
     (kh, kw), (sh, sw), (ph, pw) = kernel, stride, padding
-    dx = zeros_channels_last((n, c, h, w), dy.dtype)
     divisor = _divisor(
         input_size, kernel, stride, padding, (oh, ow), count_include_pad, divisor_override, dy.dtype
     )
+    if kernel == stride and padding == (0, 0) and (oh * kh, ow * kw) == (h, w):
+        return _spread(dy, kernel, divisor)
+    dx = zeros_channels_last((n, c, h, w), dy.dtype)
     source, target = nhwc(dy), nhwc(dx)
     columns = [(v - pw, *hit(v - pw, sw, 0, w, ow)) for v in range(kw)]
     pieces = cut(n, h, w * c)
@@ -72,6 +74,23 @@ def avg_pool2d_input_grad(
             if j0 < j1:
                 first = j0 * sw + offset
                 block[:, :, first : first + (j1 - j0 - 1) * sw + 1 : sw] += rows[:, :, j0:j1]
+
+    parallel_for(task, len(pieces))
+    return dx
+
+
+def _spread(dy, kernel, divisor):
+    """Return each dy over its divisor, repeated over a window that overlaps no other."""
+    (n, c, oh, ow), (kh, kw) = dy.shape, kernel
+    dx = empty_channels_last((n, c, oh * kh, ow * kw), dy.dtype)
+    source, target = nhwc(dy), nhwc(dx)
+    pieces = cut(n, oh, kh * ow * kw * c)
+
+    def task(index):
+        n0, n1, a, b = pieces[index]
+        lines = np.repeat(source[n0:n1, a:b] / divisor[a:b], kw, axis=2)
+        block = target[n0:n1, a * kh : b * kh].reshape(n1 - n0, b - a, kh, ow * kw, c)
+        block[...] = lines[:, :, None]
 
     parallel_for(task, len(pieces))
     return dx
@@ -105,7 +124,7 @@ def adaptive_avg_pool2d(x, output_size):
 def adaptive_avg_pool2d_input_grad(dy, input_size):
     """Return dx: each dy over the size of its window is added to all cells of it."""
     (n, c, oh, ow), (h, w) = dy.shape, input_size
-    if h % oh == 0 and w % ow == 0 and oh * ow > 1:
+    if h % oh == 0 and w % ow == 0:
         kernel = h // oh, w // ow
         return avg_pool2d_input_grad(dy, input_size, kernel, kernel, (0, 0), True, None)
     dx = zeros_channels_last((n, c, h, w), dy.dtype)
