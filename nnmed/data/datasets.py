@@ -183,7 +183,7 @@ def open_dataset(
         )
     source = (
         f"{problems.source}: {len(records)} images from {layout.name}{layout.detail}; "
-        f"{classes.source}: {sum(numbers)} positive, {len(numbers) - sum(numbers)} negative"
+        f"{classes.source}; images: {sum(numbers)} positive, {len(numbers) - sum(numbers)} negative"
     )
     return Dataset(records, numbers, classes.names, channels, source, layout.notes, cache_bytes)
 

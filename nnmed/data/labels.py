@@ -88,7 +88,9 @@ def two_classes(labels: Sequence[str], positive: str | Sequence[str] | None, wha
         rest = [name for name in counts if name not in chosen]
         shown = _joined(rest, names), _joined(chosen, names)
         values = [int(name in chosen) for name in canonical]
-        result = Classes(shown, values, f"positive is {shown[1]}, negative is {shown[0]}")
+        parts = [Counter({name: counts[name] for name in side}) for side in (chosen, rest)]
+        text = "positive: {}; negative: {}".format(*(_listed(part, names) for part in parts))
+        result = Classes(shown, values, text)
     for value, name in enumerate(result.names):
         if value not in result.labels:
             raise DataError(
@@ -143,7 +145,7 @@ def _by_threshold(canonical: list[str], threshold: tuple[str, float], what: str)
         )
     names = (f"{_OPPOSITE[sign]}{limit:g}", f"{sign}{limit:g}")
     values = [int(_COMPARE[sign](number, limit)) for number in numbers]
-    return Classes(names, values, f"positive is {names[1]}, negative is {names[0]}")
+    return Classes(names, values, f"positive: {names[1]}; negative: {names[0]}")
 
 
 def _chosen(positive, counts: Counter, names: dict[str, str], what: str) -> list[str]:

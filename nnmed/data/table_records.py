@@ -13,8 +13,8 @@ from nnmed.errors import DataError
 
 # In order of preference: a table may have several. The first of each is the documented one.
 IMAGE_COLUMNS = (
-    "path", "file", "image", "filename", "filepath", "image_path", "image_file", "image_name",
-    "img", "img_path", "image_id", "id",
+    "path", "file", "image", "filename", "filepath", "image_path", "image_file",
+    "image_file_path", "image_name", "img", "img_path", "image_id", "id",
 )  # fmt: skip
 LABEL_COLUMNS = (
     "label", "class", "target", "diagnosis", "dx", "category", "pathology", "class_name", "labels",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from nnmed.data import open_dataset
@@ -181,3 +183,25 @@ def test_group_and_split_columns(tmp_path, png_tree):
     dataset = open_dataset(tmp_path, group_column="Film", split_column="FOLD")
     assert dataset.groups == ["f", "g"]
     assert dataset.splits == ["train", "test"]
+
+
+COLUMNS = ("file", "label", "split", "patient", "mask", "x", "y", "radius", "x0", "junk")
+CELLS = st.sampled_from(("", "a.png", "b", "0", "1", "train", "val", "-3", "1e9", "nan", "..", "/"))
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.sampled_from(COLUMNS), min_size=1, max_size=8, unique=True),
+    st.lists(st.lists(CELLS, min_size=1, max_size=9), max_size=6),
+    st.sampled_from((None, "1", ">0", "1,train", "")),
+)
+def test_any_table_opens_or_is_a_data_error(tmp_path, png_tree, columns, rows, positive):
+    png_tree(tmp_path, {"a.png": 0, "b.png": 0})
+    table(tmp_path, *(",".join(cells) for cells in (columns, *rows)))
+    try:
+        dataset = open_dataset(tmp_path, positive=positive)
+    except DataError:
+        return
+    assert set(dataset.labels.tolist()) == {0, 1}

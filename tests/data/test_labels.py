@@ -23,7 +23,7 @@ def test_the_default_positive_of_two_classes(negative, positive, swap):
     classes = two_classes(labels, None, "test")
     assert classes.names == (negative, positive)
     assert classes.labels == ([1, 0, 0] if swap else [0, 1, 1])
-    assert f"positive is {positive}" in classes.source
+    assert f"positive: {positive} (" in classes.source
 
 
 @pytest.mark.parametrize(

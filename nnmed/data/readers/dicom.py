@@ -55,6 +55,7 @@ def read_header(path: Path) -> Header:
     """Return the header of a DICOM file; see :func:`nnmed.data.readers.read_header`."""
     dataset = parse(path, pixels=False)
     rows, columns, samples, frames = _check_size(path, dataset)
+    _decoder(path, dataset)  # a missing codec is better known before training starts
     channels = 3 if dataset.get("PhotometricInterpretation") == "PALETTE COLOR" else samples
     spacing = _spacing(dataset, 0)
     return Header("dicom", frames, channels, rows, columns, _patient(dataset), spacing)
@@ -120,6 +121,18 @@ def stored_pixels(path: Path, dataset: Dataset, frame: int) -> tuple[np.ndarray,
     """
     if not any(name in dataset for name in _PIXELS):
         raise data_error(path, "holds no pixel data", "remove it, or " + _AGAIN)
+    decoder = _decoder(path, dataset)
+    if decoder.UID in JPEGTransferSyntaxes + JPEGLSTransferSyntaxes + JPEG2000TransferSyntaxes:
+        _check_codestream(path, dataset, frame)
+    if decoder.is_native:
+        options = {"correct_unused_bits": False}
+        pixels, meta = decoder.as_array(dataset, index=frame, **options)
+        return _used_bits(dataset, pixels), meta["photometric_interpretation"]
+    return _decode(path, dataset, decoder, frame)
+
+
+def _decoder(path: Path, dataset: Dataset):
+    """Return pydicom's decoder for the file's transfer syntax, if its codec is installed."""
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         decoder = get_decoder(syntax)
@@ -131,13 +144,7 @@ def stored_pixels(path: Path, dataset: Dataset, frame: int) -> tuple[np.ndarray,
         ) from error
     if not decoder.is_available:
         raise data_error(path, f"needs a codec for {syntax.name}", f"run: {EXTRA}")
-    if syntax in JPEGTransferSyntaxes + JPEGLSTransferSyntaxes + JPEG2000TransferSyntaxes:
-        _check_codestream(path, dataset, frame)
-    if decoder.is_native:
-        options = {"correct_unused_bits": False}
-        pixels, meta = decoder.as_array(dataset, index=frame, **options)
-        return _used_bits(dataset, pixels), meta["photometric_interpretation"]
-    return _decode(path, dataset, decoder, frame)
+    return decoder
 
 
 def _decode(path: Path, dataset: Dataset, decoder, frame: int) -> tuple[np.ndarray, str]:
