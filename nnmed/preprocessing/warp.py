@@ -13,7 +13,7 @@ import numpy as np
 
 from nnmed.backend.threads import chunks
 
-BLOCK = 8192
+BLOCK = 5120
 """Pixels warped at a time, so that all scratch stays in the cache."""
 
 MIN_VISIBLE = 0.1
