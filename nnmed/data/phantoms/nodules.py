@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .anatomy import LUNG, SOFT, Anatomy, chord, lung
+from .anatomy import Anatomy, chord, lung
 
-DIAMETERS = (11.0, 32.0)
-DENSITIES = (1.5, 2.8)
+DIAMETERS = (12.0, 32.0)  # mm
+CONTRASTS = (0.45, 1.25)
 
 
 @dataclass(frozen=True)
@@ -20,31 +20,26 @@ class Nodule:
     ----------
     x, y : centre in the patient's plane, mm.
     diameter : mm.
-    density : attenuation added to lung, relative to solid soft tissue; above 1 it is partly
-        calcified, below it is partly solid.
+    contrast : line integral that it adds at its centre (dimensionless). Solid soft tissue of
+        1 cm adds 0.15: most of these nodules are calcified, the more so the smaller they are.
     lobes : amplitudes and phases of the outline's waves of order 2, 3, 4 and 5.
     """
 
     x: float
     y: float
     diameter: float
-    density: float
+    contrast: float
     lobes: tuple[tuple[float, float], ...]
 
-    @property
-    def contrast(self) -> float:
-        """Line integral that the nodule adds at its centre (dimensionless)."""
-        return (SOFT - LUNG) * self.density * self.diameter
-
-    def thickness(self, x, y):
-        """Thickness in mm along the rays at `x`, `y`, and whether they cross the nodule."""
+    def added(self, x, y):
+        """Return the line integrals added along rays at `x`, `y`, and which rays cross it."""
         dx, dy = x - self.x, y - self.y
         phi = np.arctan2(dy, dx)
         outline = 1.0
         for order, (amplitude, phase) in enumerate(self.lobes, start=2):
             outline = outline + amplitude * np.cos(order * phi + phase)
         r2 = (dx * dx + dy * dy) / (0.5 * self.diameter * outline) ** 2
-        return self.diameter * chord(r2), r2 < 1
+        return self.contrast * chord(r2), r2 < 1
 
 
 def draw_nodule(rng: np.random.Generator, a: Anatomy) -> Nodule:
@@ -54,7 +49,7 @@ def draw_nodule(rng: np.random.Generator, a: Anatomy) -> Nodule:
     """
     low, high = DIAMETERS
     diameter = low * (high / low) ** rng.random()
-    density = rng.uniform(*DENSITIES)
+    contrast = rng.uniform(*CONTRASTS)
     lobes = tuple(
         (float(rng.uniform(0, 0.11 / order**0.5)), float(rng.uniform(0, 2 * np.pi)))
         for order in range(2, 6)
@@ -68,4 +63,4 @@ def draw_nodule(rng: np.random.Generator, a: Anatomy) -> Nodule:
     room = lung(xs, ys, a).min(axis=1)
     fits = np.nonzero(room > 0.3 * a.depth)[0]
     x, y = places[fits[0] if fits.size else np.argmax(room)]
-    return Nodule(float(x), float(y), float(diameter), float(density), lobes)
+    return Nodule(float(x), float(y), float(diameter), float(contrast), lobes)

@@ -120,11 +120,10 @@ def nodule_map(nodule: Nodule, pose: Pose):
         axes.append(pixels * SPACING - FIELD / 2)
     rows, columns = (len(axis) // 4 for axis in axes)
     x, y = pose.to_patient(axes[1][None, :], axes[0][:, None])
-    thickness, crossed = (
-        np.asarray(m, float).reshape(rows, 4, columns, 4).mean((1, 3))
-        for m in nodule.thickness(x, y)
+    integral, crossed = (
+        np.asarray(m, float).reshape(rows, 4, columns, 4).mean((1, 3)) for m in nodule.added(x, y)
     )
-    added[part] = (SOFT - LUNG) * nodule.density * thickness
+    added[part] = integral
     mask[part] = crossed >= 0.5
     return added, mask
 
