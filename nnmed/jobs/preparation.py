@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from nnmed.data.datasets import Dataset
 from nnmed.data.sample import Sample
 from nnmed.data.splits import SIDES
+from nnmed.data.tables import Problems
+from nnmed.errors import DataError
 from nnmed.preprocessing import (
     BrightnessContrast,
     Compose,
@@ -43,18 +45,28 @@ def prepare(dataset: Dataset, splits: list[str], size: int) -> Prepared:
     Raises
     ------
     DataError
-        At the first image that cannot be read.
+        That lists all images which cannot be read.
     """
-    from tqdm import tqdm
-
     resize = Resize(size)
-    progress = tqdm(range(len(dataset)), "reading", leave=False, disable=None, unit="image")
-    resized = [resize(dataset[index]) for index in progress]
+    resized = _read_all(dataset, resize)
     indices = {side: [i for i, s in enumerate(splits) if s == side] for side in SIDES}
     standardise = ZScore()
     standardise.fit(resized[i] for i in indices["train"])
     samples = {side: [standardise(resized[i]) for i in indices[side]] for side in SIDES}
     return Prepared(samples, indices, Compose([resize, standardise]).state())
+
+
+def _read_all(dataset: Dataset, transform) -> list[Sample]:
+    from tqdm import tqdm
+
+    problems, samples = Problems(dataset.source.splitlines()[0]), []
+    for index in tqdm(range(len(dataset)), "reading", leave=False, disable=None, unit="image"):
+        try:
+            samples.append(transform(dataset[index]))
+        except DataError as error:
+            problems.add(str(error))
+    problems.raise_if_any()
+    return samples
 
 
 def augmentation() -> Compose:
