@@ -45,10 +45,6 @@ class Geometry:
         """Return how many input rows `count` neighbouring output rows look at."""
         return (count - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] + 1
 
-    def is_pointwise(self) -> bool:
-        """Tell whether neighbouring output pixels see one input pixel each, neighbours too."""
-        return self.kernel == (1, 1) and self.stride == (1, 1)
-
 
 def scratch(name: str, shape, dtype):
     """Return this thread's buffer `name`, uninitialised; the next call hands it out again."""
@@ -92,9 +88,9 @@ def split(shape, channels: int, geometry: Geometry, least: int = MIN_PIXELS):
 def patches(x, block, shape, groups: int, geometry: Geometry):
     """Return the patches of a block of an (N, H, W) output as matrices.
 
-    The result is a list of (taps, matrix): `matrix` is (pixels, groups, taps * C/groups), in
-    scratch, and `taps` the slice of a weight matrix (kh * kw * C/groups, ...) that goes with
-    it. `x` is (N, H, W, C) in C order.
+    The result is a list of (taps, matrix): `matrix` is (pixels, groups, taps * C/groups), a
+    view of scratch or of `x`, and `taps` the slice of a weight matrix (kh * kw * C/groups,
+    ...) that goes with it. `x` is (N, H, W, C) in C order.
     """
     (kh, kw), columns = geometry.kernel, shape[2]
     if not by_kernel_rows(shape, x.shape[3], geometry):
@@ -112,13 +108,15 @@ def patches(x, block, shape, groups: int, geometry: Geometry):
 
 
 def _patch_matrix(x, block, columns: int, groups: int, geometry: Geometry):
-    """Copy the block's windows side by side: (pixels, groups, kh * kw * C/groups)."""
+    """Return the block's windows side by side: (pixels, groups, kh * kw * C/groups)."""
     seen = windows(x, block, columns, geometry)
     if groups > 1:
         by_group = (*seen.shape[:5], groups, seen.shape[5] // groups)
         seen = seen.reshape(by_group).transpose(0, 1, 2, 5, 3, 4, 6)
-    matrix = scratch("patches", seen.shape, x.dtype)
-    np.copyto(matrix, seen)
+    matrix = seen
+    if not seen.flags.c_contiguous:  # the windows of a 1x1 convolution lie side by side in x
+        matrix = scratch("patches", seen.shape, x.dtype)
+        np.copyto(matrix, seen)
     return matrix.reshape(math.prod(seen.shape[:3]), groups, -1)
 
 

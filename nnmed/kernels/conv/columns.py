@@ -10,7 +10,7 @@ dilation + 1`` input columns, and column j of the m has its weights j * stride f
 
 That is a convolution again, with m * O output channels, kernel width `span` and horizontal
 stride m * stride. Its zeros are wasted multiplications; at a few channels they cost less
-than what they save.
+than what they save. (They also carry a NaN or infinity of `x` to the whole group: 0 * inf.)
 """
 
 from __future__ import annotations

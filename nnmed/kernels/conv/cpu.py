@@ -18,7 +18,7 @@ from nnmed.backend.threads import chunks, parallel_for
 from nnmed.kernels.conv import columns, depthwise, products
 from nnmed.kernels.conv.blocks import Geometry
 
-BIAS_PIXELS = 4096
+BIAS_PIXELS = 1 << 14
 
 
 def conv2d(x, weight, bias, stride, padding, dilation, groups):
