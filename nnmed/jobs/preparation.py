@@ -59,7 +59,7 @@ def prepare(dataset: Dataset, splits: list[str], size: int) -> Prepared:
 def _read_all(dataset: Dataset, transform) -> list[Sample]:
     from tqdm import tqdm
 
-    problems, samples = Problems(dataset.source.splitlines()[0]), []
+    problems, samples = Problems("reading the images"), []
     for index in tqdm(range(len(dataset)), "reading", leave=False, disable=None, unit="image"):
         try:
             samples.append(transform(dataset[index]))
