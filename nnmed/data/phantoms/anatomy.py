@@ -14,6 +14,7 @@ ribs). Sizes are those of adults in textbooks of radiographic anatomy, rounded.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,10 +102,9 @@ def wall(y, a: Anatomy):
 
 def dome(x, a: Anatomy):
     """Height of the diaphragm at `x`: a dome on each side, the left one lower."""
-    left = x > 0
-    centre = np.where(left, 0.52, -0.48) * a.chest
-    top = a.base + np.where(left, 12, 0)
-    return top + 46 * (np.abs(x - centre) / (0.62 * a.chest)) ** 2.2
+    left = (x > 0).astype(x.dtype)
+    centre = (left - 0.48) * a.chest
+    return a.base + 12 * left + 46 * (np.abs(x - centre) / (0.62 * a.chest)) ** 2.2
 
 
 def lung(x, y, a: Anatomy):
@@ -122,7 +122,7 @@ def lung(x, y, a: Anatomy):
 def mediastinum(x, y, a: Anatomy):
     """Thickness of the soft tissue between the lungs: vessels, spine, aortic arch."""
     half = a.mediastinum * (1 + 0.5 * step(y - 10, 150) + 0.25 * step(a.arch - 30 - y, 80))
-    half = half + 4 * np.sin(y / 17 + np.where(x > 0, 0.0, 2.0))
+    half = half + 4 * np.sin(y / 17 + 2 * (x < 0).astype(x.dtype))
     t = 0.9 * a.depth * chord((x / half) ** 2)
     arch = ((x - 0.8 * a.mediastinum) / 20) ** 2 + ((y - a.arch) / 19) ** 2
     descending = ((x - 0.9 * a.mediastinum) / 12) ** 2
@@ -134,7 +134,7 @@ def mediastinum(x, y, a: Anatomy):
 def heart(x, y, a: Anatomy):
     """Thickness of the heart: a tilted ellipsoid and the right atrium beside it."""
     cx, cy, long, short, tilt = a.heart
-    c, s = np.cos(tilt), np.sin(tilt)
+    c, s = math.cos(tilt), math.sin(tilt)
     p, q = (c * (x - cx) + s * (y - cy)) / long, (c * (y - cy) - s * (x - cx)) / short
     atrium = ((x + 18) / 30) ** 2 + ((y - cy + 4) / 44) ** 2
     return np.maximum(105 * chord(p * p + q * q), 80 * chord(atrium))
@@ -209,7 +209,7 @@ def _hoop(x, y, centre, a, h, half):
     # First-order distance to the ellipse: F / |grad F| with F = r - 1.
     distance = (r - 1) * r / np.sqrt((u / a) ** 2 + (v / h) ** 2 + 1e-12)
     front = v > 0
-    radius = np.where(front, 1.15 * half, half)
+    radius = half + 0.15 * half * front.astype(x.dtype)
     # Cartilage hides the front end of a rib; the ray runs along the rib at its side.
     strength = np.where(front, 0.75 * step(np.abs(u) - 0.42, 0.12), 1.0)
     u2 = u * u

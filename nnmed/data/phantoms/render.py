@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,21 +30,19 @@ class Pose:
 
     def to_patient(self, u, v):
         """Turn detector coordinates (mm from its centre) into the patient's."""
-        c, s = np.cos(self.angle) / self.scale, np.sin(self.angle) / self.scale
+        c, s = math.cos(self.angle) / self.scale, math.sin(self.angle) / self.scale
         u, v = u - self.dx, v - self.dy
         return c * u + s * v, c * v - s * u
 
     def to_detector(self, x, y):
         """Turn the patient's coordinates into those of the detector."""
-        c, s = np.cos(self.angle) * self.scale, np.sin(self.angle) * self.scale
+        c, s = math.cos(self.angle) * self.scale, math.sin(self.angle) * self.scale
         return c * x - s * y + self.dx, s * x + c * y + self.dy
 
-    def grid(self, refine: int = 1):
+    def grid(self):
         """Return the patient's x and y at the pixels' centres, float32."""
-        axis = (np.arange(SIZE * refine, dtype=np.float32) + 0.5) / (SIZE * refine) - 0.5
-        u, v = np.meshgrid(axis * np.float32(FIELD), axis * np.float32(FIELD))
-        x, y = self.to_patient(u, v)
-        return x.astype(np.float32), y.astype(np.float32)
+        axis = ((np.arange(SIZE) + 0.5) * SPACING - FIELD / 2).astype(np.float32)
+        return self.to_patient(axis[None, :], axis[:, None])
 
 
 def draw_pose(rng: np.random.Generator) -> Pose:
@@ -65,7 +64,7 @@ def project(a: Anatomy, tree, spots, pose: Pose, rng: np.random.Generator) -> np
     lungs = np.clip(air / 60, 0, 1)
     fine, coarse = physics.fractal_noise(x.shape, 3.0, 0.015, rng)
     total = SOFT * flesh + LUNG * air
-    total += (SOFT - LUNG) * lungs * (tubes(tree, pose) + blobs(spots, pose))
+    total += (SOFT - LUNG) * lungs * (tubes(tree, pose) + blobs(spots, x, y, pose))
     total += anatomy.bone(x, y, a) * inside
     total += 0.045 * lungs * fine + 0.05 * inside * (1 - lungs) * coarse
     return np.maximum(total, 0).astype(np.float32)
@@ -91,9 +90,8 @@ def tubes(points, pose: Pose) -> np.ndarray:
     return total
 
 
-def blobs(spots, pose: Pose) -> np.ndarray:
-    """Return the thickness of small round spots in mm."""
-    x, y = pose.grid() if len(spots) else (0, 0)
+def blobs(spots, x, y, pose: Pose) -> np.ndarray:
+    """Return the thickness of small round spots in mm; `x` and `y` are the pose's grid."""
     total = np.zeros((SIZE, SIZE), np.float32)
     for cx, cy, radius, thickness in spots:
         u, v = pose.to_detector(cx, cy)
