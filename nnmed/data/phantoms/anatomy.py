@@ -79,7 +79,7 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
         clavicle=(u(-0.34, -0.16), u(24, 38)),
         breast=u(10, 30) * (rng.random() < 0.5),
         stomach=(u(16, 34), u(10, 18)),
-        nipple=u(3, 5) * (rng.random() < 0.25),
+        nipple=u(6, 11) * (rng.random() < 0.25),
     )
 
 

@@ -57,14 +57,14 @@ def draw_spots(rng: np.random.Generator, a: Anatomy) -> np.ndarray:
     -------
     float array (K, 4): x, y, radius and thickness of soft tissue, in mm.
     """
-    vessels, specks = int(rng.poisson(6)), int(rng.poisson(1.0))
+    vessels, specks = int(rng.poisson(6)), int(rng.poisson(1.5))
     side = rng.choice((-1.0, 1.0), vessels)
     near = np.stack(
         (
             side * (a.mediastinum + rng.gamma(2.0, 12, vessels)),
             rng.normal(a.arch + 50, 32, vessels),
-            rng.uniform(1.4, 2.6, vessels),
-            rng.uniform(6, 14, vessels),
+            rng.uniform(1.6, 3.0, vessels),
+            rng.uniform(10, 22, vessels),
         ),
         axis=-1,
     )
@@ -72,8 +72,8 @@ def draw_spots(rng: np.random.Generator, a: Anatomy) -> np.ndarray:
         (
             rng.uniform(-0.85, 0.85, specks) * a.chest,
             rng.uniform(-100, 90, specks),
-            rng.uniform(0.9, 1.5, specks),
-            rng.uniform(10, 22, specks),
+            rng.uniform(1.2, 2.0, specks),
+            rng.uniform(25, 55, specks),
         ),
         axis=-1,
     )
