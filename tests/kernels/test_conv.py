@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnmed.backend.arrays import is_channels_last
+from nnmed.backend.arrays import as_channels_last, is_channels_last
 from nnmed.backend.threads import get_num_threads, set_num_threads
 from nnmed.kernels.conv import cpu, reference
 
@@ -70,6 +72,7 @@ def test_cpu_equals_reference(layer):
 # work is cut into several blocks, of rows and of images.
 LARGE = {
     "first layer": ((3, 1, 70, 65), (16, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "colour": ((2, 3, 64, 62), (24, 3, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
     "colour, 7x7, stride 2": ((2, 3, 90, 61), (8, 3, 7, 7), (2, 2), ((3, 3), (3, 3)), (1, 1), 1),
     "thin": ((3, 16, 50, 47), (16, 16, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
     "wide": ((2, 64, 30, 33), (48, 64, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
@@ -138,3 +141,26 @@ def test_memory_order_of_inputs_does_not_matter(name):
         np.testing.assert_array_equal(got[key], expected[key], err_msg=key)
     assert is_channels_last(got["y"])
     assert is_channels_last(got["dx"])
+
+
+@pytest.mark.parametrize("channels", [1, 16, 64])
+def test_scratch_is_a_small_part_of_what_im2col_of_the_batch_would_take(channels):
+    layer = (32, channels, 64, 64), (16, channels, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1
+    arrays = [as_channels_last(a) if a.ndim == 4 else a for a in draw_arrays(*layer)]
+    tracemalloc.start()
+    try:
+        results = run(cpu, arrays, *layer[2:])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    kept = sum(array.nbytes for array in results.values())
+    assert peak - kept < 9 * arrays[0].nbytes / 2
+    assert peak - kept < 16 << 20
+
+
+def test_input_gradient_where_no_window_looks():
+    # Stride 3 skips rows 2 and 5; the last row has no window at all.
+    dy, weight = np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2))
+    dx = cpu.conv2d_input_grad(dy, weight, (7, 6), (3, 3), ((0, 0), (0, 0)), (1, 1), 1)
+    seen = np.array([1, 1, 0, 1, 1, 0])
+    np.testing.assert_array_equal(dx[0, 0], np.outer([*seen, 0], seen))
