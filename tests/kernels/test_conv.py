@@ -87,6 +87,35 @@ LARGE = {
 }
 
 
+@pytest.mark.parametrize("name", LARGE)
+def test_blocks_fit_together(name):
+    """Without PyTorch: y tap by tap, and S = <dy, y> = <dx, x> = <dweight, weight>."""
+    layer = LARGE[name]
+    x, weight, bias, dy = draw_arrays(*layer)
+    got = run(cpu, (x, weight, 0 * bias, dy), *layer[2:])
+    np.testing.assert_allclose(got["y"], tap_by_tap(x, weight, *layer[2:]), atol=1e-11)
+    total = np.sum(dy * got["y"])
+    np.testing.assert_allclose(np.sum(got["dx"] * x), total, rtol=1e-10)
+    np.testing.assert_allclose(np.sum(got["dweight"] * weight), total, rtol=1e-10)
+    np.testing.assert_allclose(got["dbias"], dy.sum(axis=(0, 2, 3)), rtol=1e-10)
+    with_bias = cpu.conv2d(x, weight, bias, *layer[2:])
+    np.testing.assert_allclose(with_bias, got["y"] + bias[:, None, None], atol=1e-11)
+
+
+def tap_by_tap(x, weight, stride, padding, dilation, groups):
+    padded = np.pad(x, ((0, 0), (0, 0), *padding))
+    split = padded.reshape(len(x), groups, -1, *padded.shape[2:])
+    grouped = weight.reshape(groups, -1, *weight.shape[1:])
+    reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:])]
+    y = 0
+    for u, v in np.ndindex(weight.shape[2:]):
+        rows = split[:, :, :, u * dilation[0] :][:, :, :, : split.shape[3] - reach[0]]
+        seen = rows[..., v * dilation[1] :][..., : split.shape[4] - reach[1]]
+        seen = seen[:, :, :, :: stride[0], :: stride[1]]
+        y = y + np.einsum("ngcij,goc->ngoij", seen, grouped[..., u, v], optimize=True)
+    return y.reshape(len(x), -1, *y.shape[3:])
+
+
 @pytest.mark.oracle
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", LARGE)
