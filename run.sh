@@ -4,74 +4,117 @@
 #   sh run.sh python examples/detect_tumor.py
 #   sh run.sh --extra test python -m pytest
 #
-# The environment is made in .venv on the first call; the system's Python stays untouched.
-# Set PYTHON to choose an interpreter.
+# The environment is made in .venv on the first call, with the interpreter that PYTHON names
+# or the first one found; the system's Python stays untouched. Status 2 means that this was
+# not possible, and the message says what to do; otherwise the status is the command's own.
 set -eu
+unset PYTHONHOME # it would lead the environment's Python astray
 
-here=$(cd "$(dirname "$0")" && pwd)
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 venv="$here/.venv"
+# Exists in an environment made by this script; holds its path once that was finished.
+mark="$venv/made-by-run.sh"
 extra=""
 
-fail() {
-    printf 'run.sh: %s\n' "$1" >&2
-    exit 2
-}
+say() { printf 'run.sh: %s\n' "$1" >&2; }
+fail() { say "$1"; exit 2; }
 
-# Find a Python that is new enough.
+is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
+
 find_python() {
-    for name in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10 python}; do
-        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+    if [ -n "${PYTHON:-}" ]; then
+        is_new_enough "$PYTHON" || fail "PYTHON=$PYTHON is not Python 3.10 or newer"
+        command -v "$PYTHON"
+        return
+    fi
+    for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do
+        if is_new_enough "$name"; then
             command -v "$name"
             return
         fi
     done
-    fail "no Python 3.10 or newer was found (${PYTHON:-python3}). On Debian or Ubuntu: apt-get install python3 python3-venv"
+    found=$(python3 -V 2>/dev/null) || found="no Python at all"
+    fail "Python 3.10 or newer is needed, found $found. On Debian or Ubuntu, as root:
+  apt-get update; apt-get install -y python3 python3-venv
+or name an interpreter: PYTHON=/path/to/python3.12 sh run.sh ..."
 }
 
 # Debian and Ubuntu ship venv in a package of its own: install it where that is allowed.
 ensure_venv_module() {
     "$1" -c 'import ensurepip, venv' 2>/dev/null && return
     version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    command -v apt-get >/dev/null ||
+        fail "$1 lacks the modules venv and ensurepip: install them, then run this again"
+    say "the package python$version-venv is missing"
     install="apt-get install -y python$version-venv"
-    echo "run.sh: the package python$version-venv is missing" >&2
-    command -v apt-get >/dev/null || fail "install Python's venv and ensurepip modules, then run this again"
     if [ "$(id -u)" -eq 0 ]; then
-        as_root=""
+        as_root="env"
     elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-        as_root="sudo"
+        as_root="sudo env"
+    elif command -v sudo >/dev/null; then
+        fail "run this, then try again:  sudo apt-get update; sudo $install"
     else
-        fail "run this, then try again:  sudo $install"
+        fail "run this as root, then try again:  apt-get update; $install"
     fi
-    echo "run.sh: installing it: $install" >&2
-    $as_root apt-get update -q >&2 || true
-    $as_root env DEBIAN_FRONTEND=noninteractive $install >&2 || fail "could not install python$version-venv"
-    "$1" -c 'import ensurepip, venv' || fail "python$version still has no venv module"
+    say "installing it: $install"
+    $as_root apt-get update -q >&2 || say "apt-get update failed, trying all the same"
+    $as_root DEBIAN_FRONTEND=noninteractive $install -o DPkg::Lock::Timeout=120 >&2 ||
+        fail "that failed; the lines above say why"
+    "$1" -c 'import ensurepip, venv' || fail "$1 still has no venv module"
 }
 
-# Make the environment, or make it again where an earlier attempt was broken off.
+# Succeed if .venv is an environment with pip: outside of one, pip would change the system.
+is_usable() {
+    "$venv/bin/python" -c '
+import sys, pip
+sys.exit(sys.prefix == sys.base_prefix or sys.version_info < (3, 10))' 2>/dev/null
+}
+
+# Make the environment, or make it again where that was broken off or the folder has moved.
 ensure_environment() {
-    "$venv/bin/python" -m pip --version >/dev/null 2>&1 && return
+    if [ -e "$mark" ]; then
+        [ "$(cat "$mark")" = "$venv" ] && is_usable && return
+    elif [ -e "$venv" ]; then
+        is_usable && return # somebody's own
+        fail "$venv is not an environment with Python 3.10 or newer and pip: move it away"
+    fi
     python=$(find_python)
     ensure_venv_module "$python"
-    echo "run.sh: making the environment $venv" >&2
-    "$python" -m venv --clear "$venv"
+    say "making the environment $venv"
+    rm -rf "$venv"
+    { mkdir "$venv" && : >"$mark"; } || fail "$here cannot be written to"
+    "$python" -m venv "$venv" || fail "that failed; the lines above say why"
 }
 
-# Install nnmed as it stands here, unless that was done since setup.cfg last changed.
-ensure_installed() {
-    done_file="$venv/.installed-$(echo "$extra" | tr -c 'a-z0-9\n' '-')"
-    if [ -e "$done_file" ] && [ -z "$(find "$here/setup.cfg" "$here/pyproject.toml" -newer "$done_file")" ]; then
-        return
+# Succeed if nnmed was installed with these very requirements.
+is_installed() {
+    if [ -n "$extra" ]; then
+        set -- "$venv/installed-$extra"
+    else
+        set -- "$venv"/installed-* # an extra brings the core too
     fi
-    echo "run.sh: installing nnmed${extra:+ with the extras $extra}" >&2
-    "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --editable "$here${extra:+[$extra]}" \
-        || fail "the installation failed; the lines above say why (is the network reachable?)"
-    : >"$done_file"
+    for done_file; do
+        if [ -e "$done_file" ] && [ "$(cat "$done_file")" = "$requirements" ]; then return 0; fi
+    done
+    return 1
+}
+
+ensure_installed() {
+    requirements=$(cat "$here/setup.cfg" "$here/pyproject.toml" | cksum)
+    if is_installed; then return; fi
+    say "installing nnmed${extra:+ with the extras $extra}; the first time takes a few minutes"
+    PIP_USER=0 "$venv/bin/python" -m pip install --disable-pip-version-check --quiet \
+        --editable "$here${extra:+[$extra]}" ||
+        fail "the installation failed; the lines above say why (is the network reachable?)"
+    printf '%s\n' "$requirements" >"$venv/installed-${extra:-core}"
+    if [ -e "$mark" ]; then printf '%s\n' "$venv" >"$mark"; fi
 }
 
 if [ "${1:-}" = "--extra" ]; then
-    [ $# -ge 2 ] || fail "--extra needs a name: --extra test"
-    extra=$2
+    extra=${2:-}
+    case $extra in
+        "" | *[!a-z0-9,]*) fail "--extra needs names with commas between them: --extra test,dicom" ;;
+    esac
     shift 2
 fi
 [ $# -gt 0 ] || fail "no command given: sh run.sh [--extra NAME[,NAME]] COMMAND [ARGUMENT ...]"
