@@ -24,6 +24,7 @@ from nnmed.metrics import roc_curve
 from nnmed.preprocessing import Compose
 from nnmed.report import save
 from nnmed.report.figure import BLUE, GREY, SYNTHETIC, frame, new_figure
+from nnmed.report.summary import figure_text
 from nnmed.report.thumbnails import show
 from nnmed.training import load_checkpoint
 
@@ -94,18 +95,22 @@ def draw(folder):
 def draw_roc(axes, labels, probabilities, folder):
     """Draw the ROC curve, with the areas that metrics.json gives."""
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    scores = {name: s["roc_auc"] for name, s in metrics["baselines_test"].items()}
     fpr, tpr, _ = roc_curve(labels, probabilities)
-    own = metrics["test"]["scores"]["roc_auc"]
-    interval = f"[{own['low']:.3f}, {own['high']:.3f}]"
-    axes.plot(fpr, tpr, color=BLUE, label=f"this network: {own['value']:.3f} {interval}")
+    own = area(metrics["test"]["scores"])
+    axes.plot(fpr, tpr, color=BLUE, label="this network: {} [{}, {}]".format(*own))
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
-    for name, score in scores.items():
-        axes.plot([], [], " ", label=f"{name}: {score['value']:.3f}")
+    for name, scores in metrics["baselines_test"].items():
+        axes.plot([], [], " ", label=f"{name}: {area(scores)[0]}")
     axes.set_title(f"ROC-AUC of {len(labels)} test images", fontsize=10)
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", aspect="equal")
     axes.legend(loc="lower right", fontsize=7)
     frame(axes)
+
+
+def area(scores):
+    """Return the ROC-AUC and its interval as text; ``-`` where it is undefined."""
+    numbers = (scores["roc_auc"][key] for key in ("value", "low", "high"))
+    return [figure_text(np.nan if number is None else number) for number in numbers]
 
 
 def main() -> int:
