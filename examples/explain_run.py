@@ -69,7 +69,7 @@ def draw(folder):
     config, dataset, prepare, model = load_run(folder)
     names, labels, probabilities = read_test(folder)
     ranked = sorted(np.flatnonzero(labels == 1), key=lambda i: -probabilities[i])
-    figure = new_figure(9.6, 5.0)
+    figure = new_figure(9.0, 4.8)
     left, right = figure.subfigures(1, 2, width_ratios=[1.25, 1])
     left.suptitle("test images, the surest on the left", fontsize=10)
     axes = left.subplots(3, len(SHARES))
@@ -80,7 +80,8 @@ def draw(folder):
         for each, heat in zip(column, (None, saliency(model, image), grad_cam(model, image, 1)[0])):
             show(each, sample.image)
             if heat is not None:
-                each.imshow(heat, cmap="inferno", vmax=np.percentile(heat, 99.5) or 1)
+                brightest = np.percentile(heat, 99.5) or 1
+                each.imshow(heat, cmap="inferno", vmax=brightest, interpolation="nearest")
             if sample.mask is not None and sample.mask.any():
                 each.contour(sample.mask, [0.5], colors="cyan", linewidths=0.8)
         column[0].set_title(f"p = {probabilities[case]:.2f}", fontsize=9)
