@@ -23,6 +23,7 @@ import time
 import numpy as np
 
 from nnmed.backend.arrays import as_channels_last
+from nnmed.backend.products import channel_sums
 from nnmed.backend.threads import set_num_threads
 from nnmed.kernels.conv import cpu
 
@@ -116,7 +117,7 @@ def nnmed_subject(n, c, size, o, kernel, stride, groups):
         if c > 3:
             cpu.conv2d_input_grad(dy, weight, x.shape[2:], *arguments)
         cpu.conv2d_weight_grad(dy, x, weight.shape[2:], *arguments)
-        cpu.conv2d_bias_grad(dy)
+        channel_sums(dy)
 
     return forward, backward
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from nnmed import kernels
 from nnmed.autograd import Op, Tensor
-from nnmed.ops.arguments import pair
-from nnmed.ops.pooling import MaxPool2d, ScatterPlane, check_positive, elements, pictures
+from nnmed.ops.arguments import check_positive, pair
+from nnmed.ops.pictures import pictures
+from nnmed.ops.pooling import MaxPool2d, ScatterPlane
 
 _DX = r"\frac{\partial L}{\partial x_{ncab}} = "
 _DY = r"\frac{\partial L}{\partial y_{ncij}}"
@@ -39,7 +42,7 @@ class AdaptiveMaxPool2d(Op):
         return ScatterPlane(self.kept["indices"], self.input_shapes[0][2:])(dy)
 
     def flops(self, inputs, output):
-        return elements(inputs[0])
+        return math.prod(inputs[0])
 
 
 class AdaptiveAvgPool2d(Op):
@@ -62,7 +65,7 @@ class AdaptiveAvgPool2d(Op):
         return AdaptiveAvgPool2dInputGrad(self.input_shapes[0][2:])(dy)
 
     def flops(self, inputs, output):
-        return elements(inputs[0])
+        return math.prod(inputs[0])
 
 
 class AdaptiveAvgPool2dInputGrad(Op):

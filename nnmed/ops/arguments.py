@@ -93,6 +93,13 @@ def pair(value, name: str) -> tuple[int, int]:
     return int(values[0]), int(values[1])
 
 
+def check_positive(function: str, **numbers) -> None:
+    """Raise UsageError unless all numbers are at least 1."""
+    for name, values in numbers.items():
+        if min(values) < 1:
+            raise UsageError(f"{function}: {name} must be at least 1, got {values}")
+
+
 def dimension(dim: int, ndim: int) -> int:
     """Return `dim` counted from the front, for a tensor of `ndim` dimensions."""
     if not -max(ndim, 1) <= dim < max(ndim, 1):

@@ -15,11 +15,13 @@ closed, and derivatives of any order need no further op.
 
 from __future__ import annotations
 
+import math
+
 from nnmed import kernels
 from nnmed.autograd import Op, Tensor
 from nnmed.errors import ShapeError, UsageError
-from nnmed.ops.arguments import as_tensor, check_same_dtype, pair
-from nnmed.ops.pooling import check_positive, elements, pictures
+from nnmed.ops.arguments import as_tensor, check_positive, check_same_dtype, pair
+from nnmed.ops.pictures import pictures
 from nnmed.ops.reduction import sum as sum_over
 from nnmed.ops.shape import reshape
 
@@ -86,21 +88,8 @@ class Conv2d(_Convolution):
             dbias = sum_over(dy, (0, 2, 3))
         return (dx, dweight, dbias)[: len(self.needs)]
 
-    def fused_backward(self, dy):
-        x, weight = self.inputs[:2]
-        shape_x, shape_weight = self.input_shapes[:2]
-        kernel = kernels.select("conv", dy)
-        dx = dweight = dbias = None
-        if self.needs[0]:
-            dx = kernel.conv2d_input_grad(dy, weight._array, shape_x[2:], *self.windows)
-        if self.needs[1]:
-            dweight = kernel.conv2d_weight_grad(dy, x._array, shape_weight[2:], *self.windows)
-        if len(self.needs) == 3 and self.needs[2]:
-            dbias = kernel.conv2d_bias_grad(dy)
-        return (dx, dweight, dbias)[: len(self.needs)]
-
     def flops(self, inputs, output):
-        return 2 * elements(output) * elements(inputs[1][1:])
+        return 2 * math.prod(output) * math.prod(inputs[1][1:])
 
 
 class ConvTranspose2d(_Convolution):
@@ -138,7 +127,7 @@ class ConvTranspose2d(_Convolution):
         return dx, ConvWeightGrad(self.input_shapes[1][2:], *self.windows)(x, dy)
 
     def flops(self, inputs, output):
-        return 2 * elements(inputs[0]) * elements(inputs[1][1:])
+        return 2 * math.prod(inputs[0]) * math.prod(inputs[1][1:])
 
 
 class ConvWeightGrad(_Convolution):
@@ -177,7 +166,7 @@ class ConvWeightGrad(_Convolution):
         return dy, ConvTranspose2d(self.input_shapes[1][2:], *self.windows)(y, dw)
 
     def flops(self, inputs, output):
-        return 2 * elements(inputs[0]) * elements(output[1:])
+        return 2 * math.prod(inputs[0]) * math.prod(output[1:])
 
 
 def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:

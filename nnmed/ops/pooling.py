@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nnmed import kernels
 from nnmed.autograd import Op, Tensor
 from nnmed.errors import ShapeError, UsageError
-from nnmed.ops.arguments import as_tensor, check_same_dtype, pair
-from nnmed.ops.shape import reshape
+from nnmed.ops.arguments import check_positive, pair
+from nnmed.ops.pictures import pictures
 
 _DX = r"\frac{\partial L}{\partial x_{ncab}} = "
 _DY = r"\frac{\partial L}{\partial y_{ncij}}"
@@ -46,7 +48,7 @@ class MaxPool2d(Op):
         return MaxPool2dInputGrad(self.kept["codes"], size, *self.windows)(dy)
 
     def flops(self, inputs, output):
-        return elements(output) * elements(self.windows[0])
+        return math.prod(output) * math.prod(self.windows[0])
 
 
 class MaxPool2dInputGrad(Op):
@@ -145,7 +147,7 @@ class AvgPool2d(Op):
         return AvgPool2dInputGrad(self.input_shapes[0][2:], *self.windows, *self.divisor)(dy)
 
     def flops(self, inputs, output):
-        return elements(output) * elements(self.windows[0])
+        return math.prod(output) * math.prod(self.windows[0])
 
 
 class AvgPool2dInputGrad(Op):
@@ -172,7 +174,7 @@ class AvgPool2dInputGrad(Op):
         return AvgPool2d(*self.windows, self.input_shapes[0][2:], *self.divisor)(dy)
 
     def flops(self, inputs, output):
-        return elements(inputs[0]) * elements(self.windows[0])
+        return math.prod(inputs[0]) * math.prod(self.windows[0])
 
 
 def max_pool2d(
@@ -243,31 +245,11 @@ def avg_pool2d(
     return batched(AvgPool2d(kernel, stride, padding, size, *divisor)(x))
 
 
-def pictures(name, input):
-    """Return `input` as (N, C, H, W), and what gives a result the dimensions of `input`."""
-    x = as_tensor(input)
-    check_same_dtype(name, input=x)
-    if x.ndim not in (3, 4) or 0 in x.shape[-3:]:
-        raise ShapeError(
-            f"{name}: input must be (N, C, H, W) or (C, H, W), none but N empty, got {x.shape}"
-        )
-    if x.ndim == 4:
-        return x, lambda y: y
-    return reshape(x, (1, *x.shape)), lambda y: reshape(y, y.shape[1:])
-
-
 def _kernel_and_stride(kernel_size, stride):
     kernel = pair(kernel_size, "kernel_size")
     stride = kernel if stride is None else pair(stride, "stride")
     check_positive("pooling", kernel_size=kernel, stride=stride)
     return kernel, stride
-
-
-def check_positive(function, **pairs):
-    """Raise UsageError unless all numbers are at least 1."""
-    for name, values in pairs.items():
-        if min(values) < 1:
-            raise UsageError(f"{function}: {name} must be at least 1, got {values}")
 
 
 def _output_size(name, shape, kernel, stride, padding, dilation, ceil_mode):
@@ -299,8 +281,3 @@ def _check_windows_touch(name, shape, kernel, stride, padding, dilation, size):
                 f"{name}: with padding {padding} and dilation {dilation}, a window lies outside "
                 f"the picture of {shape[2:]}: input {shape}; use less padding"
             )
-
-
-def elements(shape) -> int:
-    """Return the number of elements of an array of this shape."""
-    return int(np.prod(shape, dtype=np.int64))

@@ -157,3 +157,19 @@ def test_the_environment_sets_the_default(monkeypatch):
     monkeypatch.setenv("NNMED_NUM_THREADS", "many")
     with pytest.raises(UsageError, match="NNMED_NUM_THREADS"):
         threads.get_num_threads()
+
+
+@pytest.mark.parametrize("layout", ["channels last", "row major"])
+def test_channel_sums_do_not_depend_on_threads(layout):
+    from nnmed.backend.arrays import as_channels_last
+    from nnmed.backend.products import channel_sums
+
+    x = np.random.default_rng(0).standard_normal((3, 5, 90, 80)).astype(np.float32)
+    expected = x.sum(axis=(0, 2, 3), dtype=np.float64)
+    x = as_channels_last(x) if layout == "channels last" else x
+    results = []
+    for count in (1, 3):
+        threads.set_num_threads(count)
+        results.append(channel_sums(x))
+    np.testing.assert_allclose(results[0], expected, rtol=1e-4, atol=1e-2)
+    np.testing.assert_array_equal(*results)

@@ -14,11 +14,8 @@ import itertools
 import numpy as np
 
 from nnmed.backend.arrays import as_channels_last, empty_channels_last, nhwc
-from nnmed.backend.threads import chunks, parallel_for
 from nnmed.kernels.conv import columns, depthwise, products
 from nnmed.kernels.conv.blocks import Geometry
-
-BIAS_PIXELS = 1 << 14
 
 
 def conv2d(x, weight, bias, stride, padding, dilation, groups):
@@ -83,21 +80,6 @@ def conv2d_weight_grad(dy, x, kernel_size, stride, padding, dilation, groups):
         dweight = products.weight_grad(dy, x, geometry)
     shape = (dy.shape[3] * dy.shape[4], x.shape[3] // groups, *kernel_size)
     return np.ascontiguousarray(dweight.reshape(shape))
-
-
-def conv2d_bias_grad(dy):
-    """Return dbias (O,): the sum of `dy` over images and pixels."""
-    rows = nhwc(as_channels_last(dy)).reshape(-1, dy.shape[1])
-    blocks = chunks(len(rows), BIAS_PIXELS)
-    partial = np.empty((len(blocks), dy.shape[1]), dy.dtype)
-
-    def task(index):
-        start, stop = blocks[index]
-        # As a product, since a sum over the first axis of short rows is slow.
-        np.matmul(np.ones(stop - start, dy.dtype), rows[start:stop], out=partial[index])
-
-    parallel_for(task, len(blocks))
-    return partial.sum(axis=0)
 
 
 def _phase(phase: int, kernel: int, stride: int, before: int, dilation: int):

@@ -60,11 +60,6 @@ def conv2d_weight_grad(dy, x, kernel_size, stride, padding, dilation, groups):
     return dweight.astype(x.dtype)
 
 
-def conv2d_bias_grad(dy):
-    """Return dbias (O,): every output pixel of channel o holds bias[o] once."""
-    return dy.sum(axis=(0, 2, 3), dtype=np.float64).astype(dy.dtype)
-
-
 def _window(weight_shape, o, i, j, stride, dilation, groups):
     """Return the index of the (C/groups, kh, kw) window that output element (o, i, j) sees."""
     outputs, channels, kh, kw = weight_shape
