@@ -145,7 +145,9 @@ def _order(names, sizes, seed):
     """Return the order in which groups are placed."""
 
     def key(index):
-        digest = hashlib.blake2b(f"{seed}\x1f{names[index]}".encode(), digest_size=16)
+        # A group may be called after a file, whose name need not be text.
+        name = f"{seed}\x1f{names[index]}".encode(errors="surrogateescape")
+        digest = hashlib.blake2b(name, digest_size=16)
         return -int(sizes[index]).bit_length(), digest.digest()
 
     return sorted(range(len(names)), key=key)

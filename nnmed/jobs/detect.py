@@ -24,7 +24,7 @@ from nnmed.jobs.run_folder import CONFIG, RunFolder
 from nnmed.metrics import Score, Threshold, choose_threshold, evaluate_binary, roc_auc
 from nnmed.optim import AdamW
 from nnmed.optim.lr_scheduler import OneCycleLR
-from nnmed.training import Trainer, predict_probabilities
+from nnmed.training import Trainer, check_settings, predict_probabilities
 
 LABEL_SMOOTHING = 0.05
 WEIGHT_DECAY = 0.05
@@ -69,14 +69,22 @@ def detect(options: DetectOptions) -> Detection:
     UsageError, DataError, ModelError
         If options, data or a checkpoint are bad.
     """
-    start = time.perf_counter()
     if options.threads is not None:
         set_num_threads(options.threads)
     random.seed(options.seed)
-    folder = RunFolder(options.out, "detect")
-    folder.prepare(options.overwrite, options.resume)
+    sources = [("--data", options.data), ("--labels", options.labels)]
+    sources = [(flag, path) for flag, path in sources if path is not None]
+    folder = RunFolder(options.out, "detect", options.overwrite, options.resume, sources)
+    try:
+        return _detect(options, folder)
+    finally:
+        folder.close()
+
+
+def _detect(options: DetectOptions, folder: RunFolder) -> Detection:
+    start = time.perf_counter()
     synthetic = options.data is None
-    dataset = _phantoms(folder, options.seed) if synthetic else _users_data(options)
+    dataset = _phantoms(folder, options) if synthetic else _users_data(options)
     splits = complete_split(
         dataset.labels, dataset.groups, dataset.splits, seed=options.seed, classes=dataset.classes
     )
@@ -85,9 +93,12 @@ def detect(options: DetectOptions) -> Detection:
     leaks = check_leakage(dataset, splits)
     print(leaks.summary(), flush=True)
 
-    settings = {**options.settings(), "images": fingerprint(dataset, splits)}
+    settings = {**options.settings(), "images": fingerprint(dataset, prepared)}
+    if options.resume:
+        check_settings(folder.config().get("settings", settings), settings)
     description = {
         "options": asdict(options),
+        "settings": settings,
         "classes": list(dataset.classes),
         "synthetic": synthetic,
         "data": {"source": dataset.source, "notes": dataset.notes},
@@ -95,7 +106,10 @@ def detect(options: DetectOptions) -> Detection:
         "augmentation": augmentation().state(),
         "environment": describe_environment(),
     }
+    if not synthetic:
+        folder.open(description)
     folder.write_json(CONFIG, description)
+    print(f"results go to {folder.path}", flush=True)
     model, rows, best_epoch = _train(options, settings, prepared, folder)
 
     val = _predict(model, dataset, prepared, "val", options)
@@ -115,20 +129,21 @@ def detect(options: DetectOptions) -> Detection:
         "wall_time_seconds": round(time.perf_counter() - start, 1),
     }
     detect_report.write(result, dataset, prepared, model, rows, facts)
-    detect_report.show(result, dataset, synthetic)
+    detect_report.show(result, dataset, leaks, synthetic)
     return result
 
 
-def _phantoms(folder: RunFolder, seed: int) -> Dataset:
+def _phantoms(folder: RunFolder, options: DetectOptions) -> Dataset:
     from tqdm import tqdm
 
     from nnmed.data.phantoms import COUNT, write_phantoms
 
+    folder.open({"options": asdict(options)})
     path = folder / "phantoms"
     print(f"no --data given: making {COUNT} synthetic chest X-rays in {path}", flush=True)
     if not (path / "labels.csv").is_file():  # the table is written last
         with tqdm(total=COUNT, desc="phantoms", leave=False, disable=None) as bar:
-            write_phantoms(path, COUNT, seed, lambda done, count: bar.update())
+            write_phantoms(path, COUNT, options.seed, lambda done, count: bar.update())
     return open_dataset(path, positive="nodule", group_column="patient")
 
 

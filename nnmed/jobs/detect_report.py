@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnmed.data.datasets import Dataset
+from nnmed.data.leakage import LeakageReport
 from nnmed.explain import grad_cam
 from nnmed.jobs.preparation import Prepared
 from nnmed.metrics import binary_curves, describe_cases
@@ -35,13 +36,20 @@ def write(result: Detection, dataset: Dataset, prepared: Prepared, model, rows, 
     _draw(result, dataset, prepared, model, rows, facts)
 
 
-def show(result: Detection, dataset: Dataset, synthetic: bool) -> None:
+def show(result: Detection, dataset: Dataset, leaks: LeakageReport, synthetic: bool) -> None:
     """Print the test scores, the baselines beside them, and where everything lies."""
     test = result.test
     title = f"test: {len(test.labels)} images, {int(test.labels.sum())} {dataset.classes[1]}"
     print()
     print(summary_table(test.scores, title + (" (SYNTHETIC)" if synthetic else "")))
-    print(f"threshold {result.threshold.value:.3f} from validation: {result.threshold.description}")
+    threshold = result.threshold
+    origin = ": ".join(filter(None, (threshold.description, threshold.reason)))
+    print(f"threshold {threshold.value:.3f} from validation: {origin}")
+    if leaks:
+        print(
+            f"WARNING: the leak check found {len(leaks.leaks)} ties between the sides of the "
+            "split (see above, and leakage in metrics.json): the scores may be too good"
+        )
     print("\nROC-AUC beside baselines on the same test images")
     width = max(map(len, result.baselines))
     for name, scores in {**result.baselines, "this network": test.scores}.items():

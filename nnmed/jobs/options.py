@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 from nnmed.errors import DeviceError, UsageError
 from nnmed.models import MODELS
@@ -54,14 +55,20 @@ class DetectOptions:
             raise UsageError("--resume goes on with a run and --overwrite deletes it: give one")
         if self.resume and self.out is None:
             raise UsageError("--resume needs --out: the folder of the run to go on with")
-        if self.data is None and (self.labels or self.positive):
-            raise UsageError("--labels and --positive describe --data, which is missing")
+        about = ("labels", "label_column", "positive", "group_column", "split_column")
+        given = [name.replace("_", "-") for name in about if getattr(self, name) is not None]
+        if self.data is None and given:
+            raise UsageError(f"--{' and --'.join(given)} would describe --data, which is missing")
         if self.device == "gpu":
             raise DeviceError("--device gpu cannot be used yet: nnmed has no CUDA kernels; use cpu")
 
     def settings(self) -> dict:
         """Return what must not change when the run is resumed."""
-        return {name: getattr(self, name) for name in _FIXED}
+        settings = {name: getattr(self, name) for name in _FIXED}
+        for name in ("data", "labels"):
+            if settings[name] is not None:
+                settings[name] = str(Path(settings[name]).resolve())
+        return settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
+
 from nnmed.data.datasets import Dataset
 from nnmed.data.sample import Sample
 from nnmed.data.splits import SIDES
@@ -64,7 +66,7 @@ def _read_all(dataset: Dataset, transform) -> list[Sample]:
         try:
             samples.append(transform(dataset[index]))
         except DataError as error:
-            problems.add(str(error))
+            problems.add(str(error), dataset.records[index].row)
     problems.raise_if_any()
     return samples
 
@@ -81,7 +83,12 @@ def augmentation() -> Compose:
     )
 
 
-def fingerprint(dataset: Dataset, splits: list[str]) -> str:
-    """Return a short hash of the images' names, labels and sides."""
-    rows = sorted(zip(dataset.names, dataset.labels.tolist(), splits))
-    return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+def fingerprint(dataset: Dataset, prepared: Prepared) -> str:
+    """Return a short hash of the images: their sides, order, names, labels and pixels."""
+    digest = hashlib.sha256()
+    for side, samples in prepared.samples.items():
+        for index, sample in zip(prepared.indices[side], samples):
+            row = (side, dataset.names[index], int(dataset.labels[index]), sample.image.shape)
+            digest.update(repr(row).encode())
+            digest.update(np.ascontiguousarray(sample.image))
+    return digest.hexdigest()[:16]
