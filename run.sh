@@ -45,20 +45,21 @@ ensure_venv_module() {
     version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     command -v apt-get >/dev/null ||
         fail "$1 lacks the modules venv and ensurepip: install them, then run this again"
-    say "the package python$version-venv is missing"
-    install="apt-get install -y python$version-venv"
+    package="python$version-venv"
+    say "the package $package is missing"
     if [ "$(id -u)" -eq 0 ]; then
         as_root="env"
     elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
         as_root="sudo env"
     elif command -v sudo >/dev/null; then
-        fail "run this, then try again:  sudo apt-get update; sudo $install"
+        fail "run this, then try again:  sudo apt-get update; sudo apt-get install -y $package"
     else
-        fail "run this as root, then try again:  apt-get update; $install"
+        fail "run this as root, then try again:  apt-get update; apt-get install -y $package"
     fi
-    say "installing it: $install"
+    say "installing it: apt-get install -y $package"
     $as_root apt-get update -q >&2 || say "apt-get update failed, trying all the same"
-    $as_root DEBIAN_FRONTEND=noninteractive $install -o DPkg::Lock::Timeout=120 >&2 ||
+    $as_root DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -o DPkg::Lock::Timeout=120 "$package" >&2 ||
         fail "that failed; the lines above say why"
     "$1" -c 'import ensurepip, venv' || fail "$1 still has no venv module"
 }
