@@ -101,5 +101,7 @@ def set_state(state: dict) -> None:
 
 def _hash(*parts: int | str) -> tuple[int, int]:
     # A hash mixes text and integers of any size into 128 bits without collisions to speak of.
-    digest = hashlib.blake2b("\x1f".join(map(repr, parts)).encode(), digest_size=16).digest()
+    # NumPy's integers are the integers they stand for.
+    text = "\x1f".join(repr(part if isinstance(part, str) else int(part)) for part in parts)
+    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")

@@ -61,3 +61,8 @@ def test_state_round_trips_through_json():
 def test_bad_seeds_are_refused(value):
     with pytest.raises(UsageError, match="seed"):
         nnmed.seed(value)
+
+
+def test_numpy_integers_name_the_same_stream():
+    same = random.generator("augment", np.int64(3)).random()
+    assert random.generator("augment", 3).random() == same
