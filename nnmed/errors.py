@@ -15,6 +15,10 @@ class ShapeError(NnmedError, ValueError):
     """Shapes do not fit together; the message shows them and names the argument."""
 
 
+class OutOfRangeError(ShapeError, IndexError):
+    """An index does not fit the shape of a tensor."""
+
+
 class DTypeError(NnmedError, TypeError):
     """An array has a data type that the operation cannot take."""
 

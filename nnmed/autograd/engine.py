@@ -7,6 +7,7 @@ all ops that used its output: a heap replaces recursion and topological sorting.
 from __future__ import annotations
 
 import heapq
+import threading
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from nnmed.autograd import modes
 from nnmed.autograd.op import Op, observers
 from nnmed.autograd.tensor import Tensor
 from nnmed.backend.arrays import array_module
-from nnmed.errors import GradientError, ShapeError
+from nnmed.errors import GradientError, ShapeError, UsageError
+
+_leaf_lock = threading.RLock()  # two threads may bring gradients to one leaf
 
 
 def backward(output: Tensor, gradient=None, retain_graph=None, create_graph=False) -> None:
@@ -55,8 +58,13 @@ def grad(
     GradientError
         As in :meth:`Tensor.backward`, and for an unused input.
     """
-    outputs, inputs = _sequence(outputs), _sequence(inputs)
-    grad_outputs = [None] * len(outputs) if grad_outputs is None else _sequence(grad_outputs)
+    outputs, inputs = _tensors("outputs", outputs), _tensors("inputs", inputs)
+    if grad_outputs is None:
+        grad_outputs = [None] * len(outputs)
+    elif isinstance(grad_outputs, (Tensor, np.ndarray)):
+        grad_outputs = [grad_outputs]
+    else:
+        grad_outputs = list(grad_outputs)
     if len(grad_outputs) != len(outputs):
         raise ShapeError(f"{len(outputs)} outputs, but {len(grad_outputs)} grad_outputs")
     for index, tensor in enumerate(inputs):
@@ -90,36 +98,40 @@ class _Walk:
     def run(self, roots) -> None:
         if self.targets is not None:
             self.needed = _ops_between([_edge(output) for output, _ in roots], self.targets)
-        with modes.set_grad_enabled(self.create_graph):
+        # Infinities and NaN are values here; detect_anomaly() finds where they come from.
+        with modes.set_grad_enabled(self.create_graph), np.errstate(all="ignore"):
             for output, gradient in roots:
-                self.deliver(_edge(output), _initial_gradient(output, gradient), owned=False)
+                edge, gradient = _edge(output), _initial_gradient(output, gradient)
+                self.deliver(edge, gradient if isinstance(edge, Op) else gradient.clone())
             while self.heap:
                 _, op = heapq.heappop(self.heap)
                 self.visit(op, self.pending.pop(op))
 
     def visit(self, op: Op, dy: Tensor) -> None:
-        if self.targets is not None and op in self.targets:
-            self.found[op] = dy
-        if self.needed is not None and op not in self.needed:
-            return
+        if self.targets is not None:
+            if op in self.targets:
+                self.found[op] = dy.clone()
+            if op not in self.needed:
+                return
         if op.released:
             raise GradientError(
-                f"backward came a second time to {op.name} at {op.location}, whose arrays were "
-                "released by the first: pass retain_graph=True to the first backward"
+                f"backward came to {op.name} at {op.location}, whose arrays an earlier backward "
+                "released: pass retain_graph=True to that one"
             )
         gradients = self.differentiate(op, dy)
-        edges = op.edges
+        for edge, gradient, shape in zip(op.edges, gradients, op.input_shapes):
+            if edge is None or gradient is None:
+                continue
+            if gradient._array.shape != shape:
+                raise GradientError(
+                    f"{op.name}.backward gave a gradient of shape {gradient.shape} for an input "
+                    f"of shape {shape}"
+                )
+            if not isinstance(edge, Op) and _is_shared(gradient, op, dy, gradients):
+                gradient = gradient.clone()
+            self.deliver(edge, gradient)
         if not self.retain_graph:
             op.release()
-        for index, (edge, gradient) in enumerate(zip(edges, gradients)):
-            if edge is not None and gradient is not None:
-                # An array that is a view, or dy itself, may be somebody else's too.
-                owned = gradient._array.base is None and not any(
-                    gradient._array is other._array
-                    for other in (dy, *gradients[:index])
-                    if other is not None
-                )
-                self.deliver(edge, gradient, owned)
 
     def differentiate(self, op: Op, dy: Tensor) -> tuple:
         if op.fused_backward is not None and not self.create_graph:
@@ -127,27 +139,22 @@ class _Walk:
             arrays = arrays if isinstance(arrays, tuple) else (arrays,)
             gradients = tuple([None if a is None else Tensor._wrap(a) for a in arrays])
         else:
-            modes.state.backward_of = op
+            outer, modes.state.backward_of = modes.state.backward_of, op
             try:
                 gradients = op.backward(dy)
             finally:
-                modes.state.backward_of = None
+                modes.state.backward_of = outer
             gradients = gradients if isinstance(gradients, tuple) else (gradients,)
         if len(gradients) != len(op.edges):
             raise GradientError(
                 f"{op.name}.backward gave {len(gradients)} gradients for {len(op.edges)} inputs"
             )
-        for gradient, shape, need in zip(gradients, op.input_shapes, op.needs):
-            if need and gradient is not None and gradient._array.shape != shape:
-                raise GradientError(
-                    f"{op.name}.backward gave a gradient of shape {gradient.shape} for an input "
-                    f"of shape {shape}"
-                )
-        for observer in tuple(observers):
-            observer.backward(op, dy, gradients)
+        if observers:
+            for observer in tuple(observers):
+                observer.backward(op, dy, gradients)
         return gradients
 
-    def deliver(self, edge, gradient: Tensor, owned: bool) -> None:
+    def deliver(self, edge, gradient: Tensor) -> None:
         """Add `gradient` to what has arrived at `edge`, an Op or a leaf."""
         if isinstance(edge, Op):
             if edge in self.pending:
@@ -156,24 +163,32 @@ class _Walk:
                 self.pending[edge] = gradient
                 heapq.heappush(self.heap, (-edge.order, edge))
         elif self.targets is None:
-            edge.grad = self.add(edge.grad, gradient, owned)
+            with _leaf_lock:
+                edge.grad = gradient if edge.grad is None else edge.grad + gradient
         elif edge in self.targets:
-            self.found[edge] = self.add(self.found.get(edge), gradient, owned)
-
-    def add(self, before, gradient: Tensor, owned: bool) -> Tensor:
-        if before is not None:
-            return before + gradient
-        if self.create_graph or owned:
-            return gradient
-        return Tensor(gradient)  # a copy: two leaves must not share one gradient array
+            before = self.found.get(edge)
+            self.found[edge] = gradient if before is None else before + gradient
 
 
 def _edge(tensor: Tensor):
     return tensor if tensor._op is None else tensor._op
 
 
-def _sequence(tensors) -> list:
-    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+def _tensors(name: str, values) -> list:
+    values = [values] if isinstance(values, Tensor) else list(values)
+    for value in values:
+        if not isinstance(value, Tensor):
+            raise UsageError(f"grad: {name} must be Tensors, got {type(value).__name__}")
+    return values
+
+
+def _is_shared(gradient: Tensor, op: Op, dy: Tensor, gradients: tuple) -> bool:
+    """Tell whether the array of `gradient`, one of those that `op` gave, is not its own."""
+    array = gradient._array
+    if 0 in array.strides:  # repeats an element: good for reading only
+        return True
+    held = [dy._array, *op.kept_arrays(), *[g._array for g in gradients if g is not None]]
+    return sum(np.may_share_memory(array, other) for other in held) > 1  # itself is one of them
 
 
 def _initial_gradient(output: Tensor, gradient) -> Tensor:

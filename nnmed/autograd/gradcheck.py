@@ -97,14 +97,17 @@ def gradgradcheck(func: Callable, inputs, grad_outputs=None, **options) -> bool:
             Tensor(np.asarray(rng.standard_normal(y.shape)), requires_grad=True)
             for y in _outputs(func(*inputs))
         ]
+    elif isinstance(grad_outputs, Tensor):
+        grad_outputs = [grad_outputs]
     count = len(inputs)
 
     def first_gradients(*arguments):
         outputs = _outputs(func(*arguments[:count]))
+        used = [(y, w) for y, w in zip(outputs, arguments[count:]) if y.requires_grad]
         return grad(
-            outputs,
+            [y for y, _ in used],
             [arguments[i] for i in checked],
-            arguments[count:],
+            [w for _, w in used],
             create_graph=True,
             allow_unused=True,
         )

@@ -34,6 +34,10 @@ class set_grad_enabled(contextlib.ContextDecorator):
     def __exit__(self, *exception):
         state.enabled = self._before.pop()
 
+    def _recreate_cm(self):
+        # A decorated function may run in several threads at a time: one switch a call.
+        return set_grad_enabled(self.mode)
+
 
 class no_grad(set_grad_enabled):
     """Context manager and decorator: operations inside are not recorded.

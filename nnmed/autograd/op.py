@@ -66,7 +66,7 @@ class Op:
     order : int
         Ops are numbered as they run: an op's number is greater than those of its inputs'.
     code, line
-        The user's code object and line that ran the op.
+        The user's code object that ran the op, and the line in it.
     """
 
     forward_latex: str = ""
@@ -81,6 +81,7 @@ class Op:
     _output = None
     _keeps_output = False
     _kept: dict = {}
+    _instruction = 0  # where in `code`: looking up its line takes long, so `line` does it
 
     # -- what a subclass writes -------------------------------------------------------
 
@@ -113,12 +114,13 @@ class Op:
             history, so only ``fused_backward`` sees them.
         """
         if self._tensors:
-            self._versions = tuple(
+            self._versions = [
                 (index, self._tensors[index], self._tensors[index]._version.count)
                 for index in inputs
-            )
+            ]
             self._keeps_output = output
-            self._kept = arrays
+            if arrays:
+                self._kept = arrays
 
     @property
     def inputs(self) -> list:
@@ -134,7 +136,9 @@ class Op:
         """The kept output, tied to this op again."""
         array, version, count = self._output
         self._check_version(version, count, "the output")
-        return self._tie(array, version)
+        tensor = Tensor._wrap(array, version)
+        tensor._op, tensor._requires_grad = self, True
+        return tensor
 
     @property
     def kept(self) -> dict:
@@ -142,6 +146,11 @@ class Op:
         if modes.state.enabled:
             return {name: a for name, a in self._kept.items() if a.dtype.kind in "biu"}
         return self._kept
+
+    def kept_arrays(self) -> list:
+        """Every array that is kept, of whatever kind."""
+        output = [] if self._output is None else [self._output[0]]
+        return [tensor._array for _, tensor, _ in self._versions] + output + [*self._kept.values()]
 
     # -- running ----------------------------------------------------------------------
 
@@ -151,42 +160,47 @@ class Op:
             if type(array) is not np.ndarray:
                 _check_devices(self, arrays)
         self.input_shapes = tuple([array.shape for array in arrays])
-        needs = tuple([tensor._requires_grad for tensor in inputs])
-        if modes.state.enabled and True in needs:
-            output = self._record(inputs, arrays, needs)
-        else:
+        self.needs = tuple([tensor._requires_grad for tensor in inputs])
+        recording = True in self.needs and modes.state.enabled
+        if not recording:
             self.needs = (False,) * len(inputs)
-            output = Tensor._wrap(_as_array(self.forward(*arrays)))
-        if self.is_view and np.may_share_memory(output._array, arrays[0]):
+        elif self.edges:
+            raise GradientError(f"{self.name}: an op is one node of the graph, make one a call")
+        else:
+            self._tensors = inputs  # keep() takes from them while forward runs
+        array = self.forward(*arrays)
+        if isinstance(array, np.generic):  # NumPy's functions return scalars, not 0-d arrays
+            array = np.asarray(array)
+        output = Tensor._wrap(array)
+        if self.is_view and np.may_share_memory(array, arrays[0]):
             output._version = inputs[0]._version
+        if recording:
+            self._record(inputs, output)
         if observers:
             for observer in tuple(observers):
                 observer.forward(self, inputs, output)
         return output
 
-    def _record(self, inputs, arrays, needs) -> Tensor:
-        self.needs, self._tensors = needs, inputs
-        array = _as_array(self.forward(*arrays))
+    def _record(self, inputs, output: Tensor) -> None:
+        """Become the node of the graph that made `output`."""
         self._tensors = ()
         self.edges = tuple(
-            [(t if t._op is None else t._op) if need else None for t, need in zip(inputs, needs)]
+            [
+                (t if t._op is None else t._op) if need else None
+                for t, need in zip(inputs, self.needs)
+            ]
         )
         self.order = next(_order)
-        self.code, self.line = caller()
-        output = self._tie(array)
+        frame = _user_frame()
+        self.code, self._instruction = frame.f_code, frame.f_lasti
+        output._op, output._requires_grad = self, True
         if self._keeps_output:
-            self._output = array, output._version, output._version.count
-        return output
-
-    def _tie(self, array, version=None) -> Tensor:
-        tensor = Tensor._wrap(array, version)
-        tensor._op, tensor._requires_grad = self, True
-        return tensor
+            self._output = output._array, output._version, output._version.count
 
     def release(self) -> None:
         """Let go of everything kept, and of the graph behind."""
         self.released = True
-        self.edges = self._versions = ()
+        self.edges, self._versions = (), ()
         self._output, self._kept = None, {}
 
     def _check_version(self, version, count, what) -> None:
@@ -211,6 +225,12 @@ class Op:
         return next((line.strip() for line in lines if "=" in line), self.forward_latex)
 
     @property
+    def line(self) -> int:
+        """The user's line that ran the op."""
+        lines = self.code.co_lines()
+        return next(line for start, end, line in lines if start <= self._instruction < end)
+
+    @property
     def location(self) -> str:
         """The user's file and line that ran the op."""
         return f"{self.code.co_filename}:{self.line}"
@@ -218,7 +238,12 @@ class Op:
 
 def caller():
     """Return code object and line of the innermost frame outside the engine's rooms."""
-    frame = sys._getframe(1)
+    frame = _user_frame()
+    return frame.f_code, frame.f_lineno
+
+
+def _user_frame():
+    frame = sys._getframe(2)
     while frame.f_back is not None:
         name = frame.f_code.co_filename
         inner = _is_inner.get(name)
@@ -227,12 +252,7 @@ def caller():
         if not inner:
             break
         frame = frame.f_back
-    return frame.f_code, frame.f_lineno
-
-
-def _as_array(value):
-    # NumPy's functions return scalars instead of 0-d arrays.
-    return np.asarray(value) if isinstance(value, np.generic) else value
+    return frame
 
 
 def _check_devices(op: Op, arrays) -> None:

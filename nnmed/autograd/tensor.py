@@ -6,7 +6,7 @@ import numpy as np
 
 from nnmed.autograd import modes
 from nnmed.backend.arrays import array_module, device_of, to_device
-from nnmed.errors import DTypeError, GradientError, ShapeError
+from nnmed.errors import DTypeError, GradientError, OutOfRangeError, ShapeError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -14,10 +14,7 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 class Version:
     """Counts the changes made to a piece of memory; all views of it share one."""
 
-    __slots__ = ("count",)
-
-    def __init__(self):
-        self.count = 0
+    count = 0  # on the class: most tensors are never changed, and one is made for each op
 
 
 class Tensor:
@@ -77,6 +74,9 @@ class Tensor:
 
     @data.setter
     def data(self, value):
+        shape = value.shape if isinstance(value, Tensor) else np.shape(value)
+        if shape not in ((), self.shape):
+            raise ShapeError(f"data has shape {self.shape}, cannot assign {shape}")
         self._assign(..., value)
 
     def numpy(self) -> np.ndarray:
@@ -201,10 +201,18 @@ class Tensor:
         """Write `value` (array, Tensor or number) into the memory and count the change."""
         if isinstance(value, Tensor):
             value = value._array
-        if index is ... and np.shape(value) not in ((), self.shape):
-            raise ShapeError(f"data has shape {self.shape}, cannot assign {np.shape(value)}")
         array = self._writable()
-        array[index] = value
+        try:
+            array[index] = value
+        except IndexError as error:
+            raise OutOfRangeError(
+                f"t[{index}] = value: the tensor has shape {self.shape}: {error}"
+            ) from None
+        except ValueError as error:
+            raise ShapeError(
+                f"t[{index}] = value: a value of shape {np.shape(value)} does not fit there, the "
+                f"tensor has shape {self.shape}: {error}"
+            ) from None
         self._version.count += 1
 
     def _writable(self):
@@ -246,6 +254,9 @@ class Tensor:
             return array.astype(dtype)
         return array.copy() if copy else array
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item() if spec and self.numel() == 1 else str(self), spec)
+
     def __repr__(self) -> str:
         text = np.array2string(to_device(self._array, "cpu"), separator=", ", prefix="Tensor(")
         extras = [] if self.dtype == np.float32 else [f"dtype={self.dtype}"]
@@ -267,6 +278,7 @@ def from_numpy(array: np.ndarray) -> Tensor:
     """
     if not isinstance(array, np.ndarray):
         raise DTypeError(f"from_numpy takes a NumPy array, got {type(array).__name__}")
+    array = np.asarray(array)  # a subclass, such as a matrix, has another idea of *
     _check_dtype(array)
     return Tensor._wrap(array)
 
@@ -280,10 +292,15 @@ def _to_array(data):
     if hasattr(data, "dtype") and not isinstance(data, np.generic):
         array = array_module(data).array(data, order="K", subok=False)
     else:  # numbers and lists: float32 or int64, whatever NumPy would choose
-        array = np.array(data)
+        try:
+            array = np.array(data)
+        except ValueError as error:
+            raise ShapeError(f"the nested lists have different lengths: {error}") from None
         if array.dtype.kind == "f":
             array = array.astype(np.float32)
         elif array.dtype.kind in "iu":
+            if array.dtype == np.uint64 and (array > np.iinfo(np.int64).max).any():
+                raise DTypeError(f"the integer {array.max()} does not fit int64")
             array = array.astype(np.int64)
     _check_dtype(array)
     return array
@@ -291,9 +308,9 @@ def _to_array(data):
 
 def _check_dtype(array):
     if array.dtype.kind not in "biu" and array.dtype not in FLOATS:
-        remedy = "convert it to float32 first"
+        remedy = ": convert it to float32 first" if array.dtype.kind in "fc" else ""
         raise DTypeError(
-            f"tensors are float32, float64, integer or bool, got {array.dtype}: {remedy}"
+            f"tensors are float32, float64, integer or bool, got {array.dtype}{remedy}"
         )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import nnmed
 from nnmed import Tensor
-from nnmed.errors import GradientError, ShapeError
+from nnmed.errors import GradientError, ShapeError, UsageError
 
 
 def leaf(*values):
@@ -121,6 +121,24 @@ def test_a_graph_is_no_reference_cycle():
         assert op() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("step", [lambda y, x: y * x, lambda y, x: (y * 0.0).exp()])
+def test_a_deep_graph_that_keeps_tensors_is_freed_without_backward(step):
+    x = leaf(1.0)
+    y = x
+    for _ in range(30_000):
+        y = step(y, x)
+    op = weakref.ref(y._op)
+    del y
+    assert op() is None
+
+
+def test_grad_takes_arrays_and_refuses_what_is_no_tensor():
+    x = leaf(1.0, 2.0)
+    np.testing.assert_array_equal(nnmed.grad(x * 2, x, np.ones(2))[0].data, [2, 2])
+    with pytest.raises(UsageError, match="inputs must be Tensors, got ndarray"):
+        nnmed.grad((x * 2).sum(), [np.ones(2)])
 
 
 def test_a_chain_of_100000_ops_runs_backward_and_is_freed():

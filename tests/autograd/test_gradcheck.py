@@ -82,3 +82,12 @@ def test_a_constant_function_passes():
 def test_nan_gradients_fail():
     with pytest.raises(GradientError, match="nan"):
         nnmed.gradcheck(wrong_square(float("nan")), leaf(3))
+
+
+def test_second_derivatives_beside_a_constant_output():
+    def square_and_constant(x):
+        return x * x, Tensor(np.ones(2))
+
+    assert nnmed.gradgradcheck(square_and_constant, leaf(3))
+    dy = Tensor(np.ones(3), requires_grad=True)
+    assert nnmed.gradgradcheck(lambda x: x * x, leaf(3), dy)
