@@ -6,19 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nnmed.autograd import Tensor, from_numpy
+from nnmed.autograd import Tensor
 from nnmed.errors import DTypeError, ShapeError, UsageError
 
 _FLOAT32 = np.dtype(np.float32)
 _NUMBERS = (bool, int, float, np.generic)
+_NUMBER_DTYPES = {bool: np.dtype(bool), int: np.dtype(np.int64), float: _FLOAT32}
 _CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
 def as_tensor(value) -> Tensor:
-    """Return `value` as a tensor: itself, an array's memory shared, or numbers copied."""
-    if isinstance(value, Tensor):
-        return value
-    return from_numpy(value) if isinstance(value, np.ndarray) else Tensor(value)
+    """Return `value` as a tensor: itself, or a copy of an array or of numbers.
+
+    An array is copied, since backward could not see if it were written to later.
+    """
+    return value if isinstance(value, Tensor) else Tensor(value)
 
 
 def as_float(value) -> Tensor:
@@ -42,10 +44,11 @@ def operands(a, b) -> tuple[Tensor, Tensor]:
 def _rank(value):
     """Return what decides promotion: (category, is no number, has dimensions), dtype."""
     if isinstance(value, _NUMBERS):
-        dtype = Tensor(value).dtype
+        dtype = _NUMBER_DTYPES.get(type(value)) or Tensor(value).dtype
         return (_CATEGORY[dtype.kind], False, False), dtype
-    tensor = as_tensor(value)
-    return (_CATEGORY[tensor.dtype.kind], True, tensor.ndim > 0), tensor.dtype
+    if not isinstance(value, Tensor):
+        value = as_tensor(value)
+    return (_CATEGORY[value.dtype.kind], True, value.ndim > 0), value.dtype
 
 
 def _promote(a, b) -> np.dtype:
@@ -57,7 +60,12 @@ def _promote(a, b) -> np.dtype:
 
 def _with_dtype(value, dtype) -> Tensor:
     if isinstance(value, _NUMBERS):  # straight to its dtype: 0.1 must not pass through float32
-        return Tensor._wrap(np.array(value, dtype))
+        try:
+            return Tensor._wrap(np.array(value, dtype))
+        except OverflowError:
+            raise DTypeError(
+                f"the number {value} does not fit {dtype}: convert the tensor first, as by .long()"
+            ) from None
     return cast(as_tensor(value), dtype)
 
 
@@ -65,7 +73,10 @@ def cast(tensor: Tensor, dtype) -> Tensor:
     """Return `tensor` with `dtype`, itself if it has it; differentiable between floats."""
     from nnmed.ops.elementwise import Cast  # elementwise takes its operands from here
 
-    dtype = np.dtype(dtype)
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        raise DTypeError(f"{dtype!r} is no data type: give float32, int64, ...") from None
     if tensor._array.dtype == dtype:
         return tensor
     if dtype.kind not in "biu" and dtype not in (_FLOAT32, np.float64):
@@ -102,6 +113,8 @@ def check_positive(function: str, **numbers) -> None:
 
 def dimension(dim: int, ndim: int) -> int:
     """Return `dim` counted from the front, for a tensor of `ndim` dimensions."""
+    if not isinstance(dim, (int, np.integer)):
+        raise UsageError(f"dim must be an integer, got {dim!r}")
     if not -max(ndim, 1) <= dim < max(ndim, 1):
         raise ShapeError(f"dim {dim} is out of range for a tensor of {ndim} dimensions")
     return dim % max(ndim, 1)
@@ -111,11 +124,23 @@ def dimensions(dim, ndim: int) -> tuple[int, ...]:
     """Return one, several or (None) all dimensions as a tuple counted from the front."""
     if dim is None:
         return tuple(range(ndim))
-    dims = [dim] if isinstance(dim, (int, np.integer)) else list(dim)
+    dims = list(dim) if isinstance(dim, (tuple, list)) else [dim]
     result = tuple(dimension(d, ndim) for d in dims)
     if len(set(result)) != len(result):
         raise ShapeError(f"dim {dim} names a dimension twice")
     return result if ndim else ()
+
+
+def broadcast_shapes(*shapes) -> tuple[int, ...]:
+    """Return the shape to which all of `shapes` are broadcast."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        text = ", ".join(str(tuple(shape)) for shape in shapes)
+        raise ShapeError(
+            f"shapes {text} cannot be broadcast to one: counted from the last dimension, "
+            "lengths must be equal or 1"
+        ) from None
 
 
 def shape_argument(shape: Sequence) -> tuple[int, ...]:

@@ -6,8 +6,8 @@ import numpy as np
 
 from nnmed.autograd import Op, Tensor
 from nnmed.backend.arrays import array_module
-from nnmed.errors import UsageError
-from nnmed.ops.arguments import as_float, as_tensor, cast, operands
+from nnmed.errors import DTypeError, UsageError
+from nnmed.ops.arguments import as_float, as_tensor, broadcast_shapes, cast, operands
 from nnmed.ops.shape import broadcast_to
 
 _DY = r"\frac{\partial L}{\partial y}"
@@ -68,7 +68,8 @@ class Div(Op):
 
     def forward(self, a, b):
         self.keep(inputs=(0, 1) if self.needs[1] else (1,))
-        return a / b
+        with np.errstate(all="ignore"):
+            return a / b
 
     def backward(self, dy):
         a, b = self.inputs
@@ -100,11 +101,14 @@ class Pow(Op):
 
     def forward(self, a, b):
         self.keep(inputs=(0, 1), output=self.needs[1])
-        return np.power(a, b)
+        with np.errstate(all="ignore"):
+            return np.power(a, b)
 
     def backward(self, dy):
         a, b = self.inputs
-        da = dy * b * a ** where(b == 0, 1.0, b - 1) if self.needs[0] else None
+        da = None
+        if self.needs[0]:  # at 0^0, b a^(b-1) is 0 times infinity: y is 1 there for every a
+            da = dy * b * where((a == 0) & (b == 0), 1.0, a) ** (b - 1)
         if not self.needs[1]:
             return da, None
         at_zero = (a == 0) & (b >= 0)
@@ -122,7 +126,8 @@ class PowScalar(Op):
 
     def forward(self, x):
         self.keep(inputs=(0,))
-        return x**self.exponent
+        with np.errstate(all="ignore"):
+            return x**self.exponent
 
     def backward(self, dy):
         (x,) = self.inputs
@@ -140,7 +145,8 @@ class Exp(Op):
 
     def forward(self, x):
         self.keep(output=True)
-        return np.exp(x)
+        with np.errstate(over="ignore"):
+            return np.exp(x)
 
     def backward(self, dy):
         return dy * self.output
@@ -226,7 +232,10 @@ class Abs(Op):
 
 
 class Maximum(Op):
-    """y = max(a, b),   da = dy [a > b],   db = dy [b > a];   ties share dy in halves"""
+    """y = max(a, b),   da = dy [a > b],   db = dy [b > a];   ties share dy in halves
+
+    Beside a NaN, which is the result, both take dy.
+    """
 
     forward_latex = r"y = \max(a, b)"
     backward_latex = {
@@ -240,11 +249,14 @@ class Maximum(Op):
 
     def backward(self, dy):
         a, b = self.inputs
-        return _share_between(dy, a > b, a == b)
+        return _share(self.needs, dy, a, b, a < b, a > b)
 
 
 class Minimum(Op):
-    """y = min(a, b),   da = dy [a < b],   db = dy [b < a];   ties share dy in halves"""
+    """y = min(a, b),   da = dy [a < b],   db = dy [b < a];   ties share dy in halves
+
+    Beside a NaN, which is the result, both take dy.
+    """
 
     forward_latex = r"y = \min(a, b)"
     backward_latex = {
@@ -258,7 +270,7 @@ class Minimum(Op):
 
     def backward(self, dy):
         a, b = self.inputs
-        return _share_between(dy, a < b, a == b)
+        return _share(self.needs, dy, a, b, a > b, a < b)
 
 
 class Clip(Op):
@@ -280,7 +292,8 @@ class Clip(Op):
         return np.clip(x, self.low, self.high)
 
     def backward(self, dy):
-        return dy * Tensor._wrap(self.kept["inside"])
+        # Not a product: 0 times an infinite dy would be NaN.
+        return where(Tensor._wrap(self.kept["inside"]), dy, 0.0)
 
 
 class Where(Op):
@@ -290,11 +303,11 @@ class Where(Op):
     backward_latex = {"a": _BY_A + r"\, c", "b": _BY_B + r"\, (1 - c)"}
 
     def forward(self, condition, a, b):
-        self.keep(condition=condition)
+        self.keep(inputs=(0,))
         return np.where(condition, a, b)
 
     def backward(self, dy):
-        condition = Tensor._wrap(self.kept["condition"])
+        condition = self.inputs[0]
         zero = Tensor._wrap(np.zeros((), dy.dtype))
         da = where(condition, dy, zero) if self.needs[1] else None
         return None, da, where(condition, zero, dy) if self.needs[2] else None
@@ -337,7 +350,10 @@ def add(a, b) -> Tensor:
 
 def sub(a, b) -> Tensor:
     """Return ``a - b``, broadcast."""
-    return Sub()(*_broadcast(*operands(a, b)))
+    a, b = operands(a, b)
+    if a.dtype == bool:
+        raise DTypeError("bool tensors have no difference: use != for where they differ")
+    return Sub()(*_broadcast(a, b))
 
 
 def mul(a, b) -> Tensor:
@@ -353,16 +369,29 @@ def div(a, b) -> Tensor:
 
 def neg(x) -> Tensor:
     """Return ``-x``."""
-    return Neg()(as_tensor(x))
+    x = as_tensor(x)
+    if x.dtype == bool:
+        raise DTypeError("a bool tensor has no negative: use ~ for where it does not hold")
+    return Neg()(x)
 
 
 def pow(a, b) -> Tensor:
-    """Return ``a ** b``, broadcast."""
+    """Return ``a ** b``, broadcast.
+
+    Raises
+    ------
+    DTypeError
+        If an integer would be raised to a negative power.
+    """
+    b = _plain(b)
     if isinstance(b, (int, float)) and not isinstance(b, bool):
         a = as_tensor(a)
         if a.dtype.kind == "f":
-            return PowScalar(_plain(b))(a)
-    return Pow()(*_broadcast(*operands(a, b)))
+            return PowScalar(b)(a)
+    a, b = operands(a, b)
+    if b.dtype.kind == "i" and (b._array < 0).any():
+        raise DTypeError("integers have no negative integer powers: convert one with .float()")
+    return Pow()(*_broadcast(a, b))
 
 
 def exp(x) -> Tensor:
@@ -413,10 +442,16 @@ def minimum(a, b) -> Tensor:
 
 
 def clip(x, min: float | None = None, max: float | None = None) -> Tensor:
-    """Return `x` limited to [min, max]; the gradient is 0 outside and 1 on the limits."""
-    if min is None and max is None:
-        raise UsageError("clip needs min, max or both")
-    return Clip(_plain(min), _plain(max))(as_tensor(x))
+    """Return `x` limited to [min, max]; the gradient is 0 outside and 1 on the limits.
+
+    An integer tensor with a float limit becomes float32.
+    """
+    limits = [_plain(limit) for limit in (min, max)]
+    given = [limit for limit in limits if limit is not None]
+    if not given or not all(isinstance(limit, (int, float)) for limit in given):
+        raise UsageError(f"clip: min, max or both must be numbers, got {min!r} and {max!r}")
+    is_float = any(isinstance(limit, float) for limit in given)
+    return Clip(*limits)(as_float(x) if is_float else as_tensor(x))
 
 
 def where(condition, a, b) -> Tensor:
@@ -424,7 +459,7 @@ def where(condition, a, b) -> Tensor:
     a, b = operands(a, b)
     condition = as_tensor(condition)
     condition = condition if condition.dtype == bool else condition != 0
-    shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)
+    shape = broadcast_shapes(condition.shape, a.shape, b.shape)
     return Where()(condition, *(broadcast_to(t, shape) if t._requires_grad else t for t in (a, b)))
 
 
@@ -435,13 +470,13 @@ def clone(x: Tensor) -> Tensor:
 
 def _plain(number):
     """Return a number without NumPy's type, which would widen float32."""
-    return float(number) if isinstance(number, float) else number
+    return number.item() if isinstance(number, np.generic) else number
 
 
 def _broadcast(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Broadcast those of the two that need a gradient; NumPy does the rest."""
     if a._array.shape != b._array.shape:
-        shape = np.broadcast_shapes(a._array.shape, b._array.shape)
+        shape = broadcast_shapes(a._array.shape, b._array.shape)
         if a._requires_grad:
             a = broadcast_to(a, shape)
         if b._requires_grad:
@@ -449,6 +484,7 @@ def _broadcast(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return a, b
 
 
-def _share_between(dy, first, tie):
-    da = where(tie, dy * 0.5, where(first, dy, 0.0))
-    return da, dy - da
+def _share(needs, dy, a, b, b_wins, a_wins):
+    dy = where(a == b, dy * 0.5, dy)
+    da = where(b_wins, 0.0, dy) if needs[0] else None
+    return da, where(a_wins, 0.0, dy) if needs[1] else None

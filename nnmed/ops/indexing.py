@@ -6,7 +6,7 @@ import numpy as np
 
 from nnmed.autograd import Op, Tensor
 from nnmed.backend.arrays import is_channels_last, zeros_channels_last
-from nnmed.errors import ShapeError
+from nnmed.errors import OutOfRangeError, ShapeError
 from nnmed.ops.arguments import as_tensor
 
 
@@ -25,7 +25,11 @@ class GetItem(Op):
 
     def forward(self, x):
         self.channels_last = is_channels_last(x)
-        return x[self.index]
+        y = x[self.index]
+        if not y.ndim and not isinstance(y, type(x)):  # a scalar is a copy: make it a view
+            index = self.index if isinstance(self.index, tuple) else (self.index,)
+            y = x[(*index, ...)]
+        return y
 
     def backward(self, dy):
         return AddAt(self.index, self.input_shapes[0], self.channels_last)(dy)
@@ -65,21 +69,21 @@ def getitem(x, index) -> Tensor:
     try:
         return GetItem(index)(x)
     except IndexError as error:
-        raise IndexError(
+        raise OutOfRangeError(
             f"index {index} does not fit a tensor of shape {x.shape}: {error}"
         ) from None
 
 
 def _plain(index):
-    """Return one part of an index without tensors, and arrays as copies."""
+    """Return one part of an index without tensors; arrays and sequences as fresh arrays."""
     if isinstance(index, Tensor):
         index = index._array
-    if isinstance(index, (list, np.ndarray)):
-        index = np.array(index)
-        if index.dtype.kind not in "biu" and index.size:
-            raise ShapeError(f"an index must be integer or bool, got {index.dtype}")
-        return index if index.size else index.astype(np.int64)
-    return index
+    if index is None or index is ... or isinstance(index, (int, slice, np.integer, np.bool_)):
+        return index
+    index = np.array(index)
+    if index.dtype.kind not in "biu" and index.size:
+        raise ShapeError(f"an index must be integer or bool, got {index.dtype}")
+    return index if index.size else index.astype(np.int64)
 
 
 def _may_repeat(index) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nnmed.autograd import Op, Tensor
 from nnmed.backend.products import matmul as product
 from nnmed.backend.threads import blas_single_thread
-from nnmed.errors import ShapeError
-from nnmed.ops.arguments import as_tensor, check_same_dtype, operands
+from nnmed.errors import ShapeError, UsageError
+from nnmed.ops.arguments import as_tensor, broadcast_shapes, check_same_dtype, operands
 from nnmed.ops.indexing import getitem
 from nnmed.ops.reduction import sum
 from nnmed.ops.shape import broadcast_to, permute, reshape, transpose
@@ -70,7 +72,8 @@ class Linear(Op):
 class Einsum(Op):
     """y = einsum of the operands; the gradient of one is an einsum of dy and the others
 
-    Within an operand no label repeats (:func:`einsum` takes diagonals first).
+    Within an operand no label repeats, and a label has one length in all of them
+    (:func:`einsum` takes diagonals and drops what would be broadcast first).
     """
 
     forward_latex = r"y_{o} = \sum_{s} \prod_k x^{(k)}_{l_k}"
@@ -83,7 +86,9 @@ class Einsum(Op):
         self.labels, self.output_labels = labels, output
 
     def forward(self, *arrays):
-        self.keep(inputs=range(len(arrays)))
+        # The gradient of an operand is made of all the others.
+        wanted = self.needs.count(True)
+        self.keep(inputs=[i for i, need in enumerate(self.needs) if wanted > need])
         with blas_single_thread():
             y = np.einsum(self._equation(), *arrays, optimize=True)
         return np.array(y) if np.may_share_memory(y, arrays[0]) else y
@@ -128,10 +133,10 @@ def matmul(a, b) -> Tensor:
         y = matmul(reshape(a, 1, -1), b)
         return reshape(y, (*y.shape[:-2], y.shape[-1]))
     if b.ndim == 2 and a.ndim > 2:  # one tall product instead of a stack
-        y = MatMul()(reshape(a, -1, a.shape[-1]), b)
+        y = MatMul()(reshape(a, math.prod(a.shape[:-1]), a.shape[-1]), b)
         return reshape(y, (*a.shape[:-1], b.shape[-1]))
     if a.ndim > 2 or b.ndim > 2:
-        stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        stack = broadcast_shapes(a.shape[:-2], b.shape[:-2])
         a, b = (broadcast_to(t, (*stack, *t.shape[-2:])) for t in (a, b))
     return MatMul()(a, b)
 
@@ -162,7 +167,7 @@ def linear(input, weight, bias=None) -> Tensor:
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ShapeError(f"linear: bias has shape {bias.shape}, expected {weight.shape[:1]}")
-    rows = reshape(input, -1 if input.numel() else int(np.prod(input.shape[:-1])), input.shape[-1])
+    rows = reshape(input, math.prod(input.shape[:-1]), input.shape[-1])
     y = Linear()(rows, weight) if bias is None else Linear()(rows, weight, bias)
     return reshape(y, (*input.shape[:-1], weight.shape[0]))
 
@@ -180,6 +185,7 @@ def einsum(equation: str, *tensors) -> Tensor:
     tensors = [operands(t, tensors[0])[0] for t in tensors]
     labels, output = _parse(equation, tensors)
     pairs = [_take_diagonals(t, own) for t, own in zip(tensors, labels)]
+    pairs = _drop_broadcast(equation, pairs)
     return Einsum([own for _, own in pairs], output)(*(t for t, _ in pairs))
 
 
@@ -187,6 +193,10 @@ def _parse(equation: str, tensors) -> tuple[list[str], str]:
     """Return the labels of each operand and of the output, ellipses spelt out."""
     left, arrow, output = equation.replace(" ", "").partition("->")
     terms = left.split(",")
+    for term in (*terms, output):
+        letters = term.replace("...", "", 1)
+        if letters and not (letters.isascii() and letters.isalpha()):
+            raise UsageError(f"einsum: {term!r} in {equation!r} is not made of letters and one ...")
     if len(terms) != len(tensors):
         raise ShapeError(f"einsum: {equation!r} names {len(terms)} operands, got {len(tensors)}")
     free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in equation]
@@ -198,9 +208,35 @@ def _parse(equation: str, tensors) -> tuple[list[str], str]:
     dots = "".join(free[:widest])
     labels = [t.replace("...", dots[widest - c :]) for t, c in zip(terms, extra)]
     if arrow:
-        return labels, output.replace("...", dots)
+        output = output.replace("...", dots)
+        if len(set(output)) < len(output) or not set(output) <= set("".join(labels)):
+            raise UsageError(
+                f"einsum: each label of the output must appear in it once, and in an operand: "
+                f"{equation!r}"
+            )
+        return labels, output
     once = [c for c in sorted(set("".join(labels)) - set(dots)) if "".join(labels).count(c) == 1]
     return labels, dots + "".join(once)
+
+
+def _drop_broadcast(equation: str, pairs) -> list[tuple[Tensor, str]]:
+    """Return the operands without dimensions of length 1 where another one is longer."""
+    lengths: dict[str, int] = {}
+    for tensor, labels in pairs:
+        for label, length in zip(labels, tensor.shape):
+            if lengths.setdefault(label, length) == 1:
+                lengths[label] = length
+            elif length not in (1, lengths[label]):
+                raise ShapeError(
+                    f"einsum: label {label!r} of {equation!r} has the lengths {lengths[label]} "
+                    f"and {length}"
+                )
+    result = []
+    for tensor, labels in pairs:
+        kept = [i for i, label in enumerate(labels) if tensor.shape[i] == lengths[label]]
+        shape = [tensor.shape[i] for i in kept]
+        result.append((reshape(tensor, shape), "".join(labels[i] for i in kept)))
+    return result
 
 
 def _take_diagonals(tensor: Tensor, labels: str) -> tuple[Tensor, str]:

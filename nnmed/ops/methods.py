@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnmed.autograd import Tensor
+from nnmed.autograd import Tensor, is_grad_enabled
 from nnmed.backend.arrays import DEVICES, to_device
+from nnmed.errors import GradientError
 from nnmed.ops import comparison, elementwise, indexing, linalg, reduction, shape
 from nnmed.ops.arguments import cast
 
@@ -19,6 +20,22 @@ def _swapped(function):
         return function(other, self)
 
     return reflected
+
+
+def _in_place(function, sign):
+    def assign(self: Tensor, other):
+        if not (self._requires_grad and self.is_leaf):
+            return NotImplemented  # Python then makes a new tensor by the plain operator
+        if is_grad_enabled():
+            raise GradientError(
+                f"w {sign} ... would overwrite a leaf that requires a gradient: write "
+                f"w = w {sign[0]} ... for a new tensor, or, to update w itself, put the line "
+                "into nnmed.no_grad()"
+            )
+        self.data = function(self, other)
+        return self
+
+    return assign
 
 
 def _to(self: Tensor, target) -> Tensor:
@@ -50,8 +67,8 @@ def _long(self: Tensor) -> Tensor:
 
 
 def _transposed(self: Tensor) -> Tensor:
-    """The matrix transposed, as a view."""
-    return shape.transpose(self, 0, 1) if self.ndim > 1 else self
+    """The tensor with its dimensions in reverse order: of a matrix, the transpose. A view."""
+    return shape.permute(self, *reversed(range(self.ndim))) if self.ndim > 1 else self
 
 
 _OPERATORS = {
@@ -77,6 +94,8 @@ def attach() -> None:
     for name, function in _OPERATORS.items():
         setattr(Tensor, f"__{name}__", function)
         setattr(Tensor, f"__r{name}__", _swapped(function))
+    for name, sign in (("add", "+="), ("sub", "-="), ("mul", "*="), ("truediv", "/=")):
+        setattr(Tensor, f"__i{name}__", _in_place(_OPERATORS[name], sign))
     for name, function in _COMPARISONS.items():
         setattr(Tensor, f"__{name}__", function)
     for function in _METHODS:

@@ -11,6 +11,7 @@ from nnmed.backend.arrays import array_module
 from nnmed.backend.products import channel_sums
 from nnmed.errors import DTypeError, ShapeError
 from nnmed.ops.arguments import as_tensor, dimension, dimensions
+from nnmed.ops.elementwise import clone
 from nnmed.ops.indexing import getitem
 from nnmed.ops.shape import broadcast_to, reshape
 
@@ -35,7 +36,8 @@ class Sum(Op):
         if x.ndim == 4 and self.dims == (0, 2, 3) and x.dtype.kind == "f":
             y = channel_sums(x)
             return y.reshape(1, -1, 1, 1) if self.keepdim else y
-        return x.sum(axis=self.dims, keepdims=self.keepdim)
+        dtype = x.dtype if x.dtype.kind == "f" else np.int64
+        return x.sum(axis=self.dims, dtype=dtype, keepdims=self.keepdim)
 
     def backward(self, dy):
         return _repeat(dy, self.input_shapes[0], self.dims)
@@ -120,13 +122,15 @@ def mean(x, dim=None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
 
 
 def var(x, dim=None, *, correction: float = 1, keepdim=False, axis=None, keepdims=False) -> Tensor:
-    """Return the variance over `dim`: squared distances from the mean over n - correction."""
+    """Return the variance over `dim`: squared distances from the mean over n - correction.
+
+    Where n - correction is not positive, that is a division by 0.
+    """
     x = as_tensor(x)
     dims = _dims(x, dim, axis)
     centred = x - mean(x, dims, keepdim=True)
     freedom = int(np.prod([x.shape[d] for d in dims], dtype=np.int64)) - correction
-    total = sum(centred * centred, dims, keepdim or keepdims)
-    return total * (1.0 / freedom if freedom > 0 else float("nan"))
+    return sum(centred * centred, dims, keepdim or keepdims) / (freedom if freedom > 0 else 0)
 
 
 def max(x, dim=None, keepdim=False, *, axis=None, keepdims=False):
@@ -143,24 +147,24 @@ def min(x, dim=None, keepdim=False, *, axis=None, keepdims=False):
     return _extremum(x, False, dim if axis is None else axis, keepdim or keepdims)
 
 
-def amax(x, dim=None, keepdim=False) -> Tensor:
+def amax(x, dim=None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
     """Return the maximum over `dim` (one, several or all); ties share the gradient."""
-    return _shared_extremum(as_tensor(x), True, dim, keepdim)
+    return _shared_extremum(x, True, dim if axis is None else axis, keepdim or keepdims)
 
 
-def amin(x, dim=None, keepdim=False) -> Tensor:
+def amin(x, dim=None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
     """Return the minimum over `dim` (one, several or all); ties share the gradient."""
-    return _shared_extremum(as_tensor(x), False, dim, keepdim)
+    return _shared_extremum(x, False, dim if axis is None else axis, keepdim or keepdims)
 
 
-def argmax(x, dim: int | None = None, keepdim=False) -> Tensor:
+def argmax(x, dim: int | None = None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
     """Return the index of the first maximum along `dim`, or in the flattened tensor."""
-    return _arg_extremum(as_tensor(x), True, dim, keepdim)
+    return _arg_extremum(x, True, dim if axis is None else axis, keepdim or keepdims)
 
 
-def argmin(x, dim: int | None = None, keepdim=False) -> Tensor:
+def argmin(x, dim: int | None = None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
     """Return the index of the first minimum along `dim`, or in the flattened tensor."""
-    return _arg_extremum(as_tensor(x), False, dim, keepdim)
+    return _arg_extremum(x, False, dim if axis is None else axis, keepdim or keepdims)
 
 
 def _extremum(x, largest, dim, keepdim):
@@ -169,7 +173,7 @@ def _extremum(x, largest, dim, keepdim):
         return _shared_extremum(x, largest, None, keepdim)
     dim = dimension(dim, x.ndim)
     if x.ndim == 0:
-        return ValuesAndIndices(x, Tensor._wrap(np.zeros((), np.int64)))
+        return ValuesAndIndices(clone(x), Tensor._wrap(np.zeros((), np.int64)))
     indices = _arg_extremum(x, largest, dim, True)._array
     grid = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
     grid[dim] = indices
@@ -181,25 +185,30 @@ def _extremum(x, largest, dim, keepdim):
 
 
 def _shared_extremum(x, largest, dim, keepdim) -> Tensor:
-    _check_not_empty(x, "max" if largest else "min")
-    return Extremum(largest, dimensions(dim, x.ndim), keepdim)(x)
+    x = as_tensor(x)
+    dims = _dims(x, dim)
+    _check_not_empty(x, dims, "maximum" if largest else "minimum")
+    return Extremum(largest, dims, keepdim)(x) if x.ndim else clone(x)
 
 
 def _arg_extremum(x, largest, dim, keepdim) -> Tensor:
-    _check_not_empty(x, "argmax" if largest else "argmin")
+    x = as_tensor(x)
     xp = array_module(x._array)
     axis = None if dim is None else dimension(dim, x.ndim)
+    _check_not_empty(x, _dims(x, dim), "maximum" if largest else "minimum")
     function = xp.argmax if largest else xp.argmin
     return Tensor._wrap(xp.asarray(function(x._array, axis=axis, keepdims=keepdim), np.int64))
 
 
-def _check_not_empty(x, name) -> None:
-    if x.numel() == 0:
-        raise ShapeError(f"{name} of an empty tensor (shape {x.shape}) does not exist")
+def _check_not_empty(x, dims, name) -> None:
+    if any(x.shape[d] == 0 for d in dims):
+        raise ShapeError(f"there is no {name} over dimensions {dims} of shape {x.shape}: no values")
 
 
-def _dims(x: Tensor, dim, axis) -> tuple[int, ...]:
-    return dimensions(dim if axis is None else axis, x.ndim)
+def _dims(x: Tensor, dim, axis=None) -> tuple[int, ...]:
+    """Return the dimensions to reduce; an empty tuple means all, as in PyTorch."""
+    dim = dim if axis is None else axis
+    return dimensions(None if isinstance(dim, (tuple, list)) and not dim else dim, x.ndim)
 
 
 def _repeat(dy: Tensor, shape, dims) -> Tensor:

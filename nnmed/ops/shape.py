@@ -6,7 +6,14 @@ import numpy as np
 
 from nnmed.autograd import Op, Tensor
 from nnmed.errors import ShapeError
-from nnmed.ops.arguments import as_tensor, dimension, dimensions, operands, shape_argument
+from nnmed.ops.arguments import (
+    as_tensor,
+    broadcast_shapes,
+    dimension,
+    dimensions,
+    operands,
+    shape_argument,
+)
 
 _DY = r"\frac{\partial L}{\partial y}"
 _BY_X = r"\frac{\partial L}{\partial x} = "
@@ -133,7 +140,7 @@ def reshape(x, *shape) -> Tensor:
     known = int(np.prod([n for n in shape if n != -1], dtype=np.int64))
     fits = shape.count(-1) == 0 and known == x.numel()
     fits = fits or (shape.count(-1) == 1 and known > 0 and x.numel() % known == 0)
-    if not fits:
+    if not fits or any(n < -1 for n in shape):
         raise ShapeError(f"reshape: {x.shape} has {x.numel()} elements, they do not fit {shape}")
     return Reshape(shape)(x)
 
@@ -174,9 +181,10 @@ def permute(x, *dims) -> Tensor:
 def transpose(x, dim0: int, dim1: int) -> Tensor:
     """Return `x` with two dimensions swapped, as a view."""
     x = as_tensor(x)
-    dims = list(range(x.ndim))
+    dims = list(range(max(x.ndim, 1)))
     i, j = dimension(dim0, x.ndim), dimension(dim1, x.ndim)
     dims[i], dims[j] = dims[j], dims[i]
+    dims = dims[: x.ndim]
     return Permute(tuple(dims))(x)
 
 
@@ -184,7 +192,11 @@ def broadcast_to(x, shape) -> Tensor:
     """Return `x` repeated to `shape` by NumPy's rules, as a read-only view."""
     x = as_tensor(x)
     shape = tuple(shape)
-    return x if x._array.shape == shape else BroadcastTo(shape)(x)
+    if x._array.shape == shape:
+        return x
+    if min(shape, default=0) < 0 or broadcast_shapes(x._array.shape, shape) != shape:
+        raise ShapeError(f"broadcast_to: {x.shape} cannot be repeated to {shape}")
+    return BroadcastTo(shape)(x)
 
 
 def expand(x, *sizes) -> Tensor:
@@ -241,12 +253,14 @@ def split(x, split_size_or_sections, dim: int = 0) -> tuple[Tensor, ...]:
     """
     x = as_tensor(x)
     dim = dimension(dim, x.ndim)
+    if not x.ndim:
+        raise ShapeError("split: a 0-d tensor has nothing to split")
     total, sizes = x.shape[dim], split_size_or_sections
     if isinstance(sizes, (int, np.integer)):
         if sizes < 1:
             raise ShapeError(f"split: the length of a piece must be positive, got {sizes}")
         sizes = [min(sizes, total - start) for start in range(0, max(total, 1), sizes)]
-    if sum(sizes) != total or min(sizes) < 0:
+    if sum(sizes) != total or min(sizes, default=0) < 0:
         raise ShapeError(f"split: lengths {list(sizes)} do not add up to {total} along dim {dim}")
     stops = np.cumsum(sizes)
     before = (slice(None),) * dim

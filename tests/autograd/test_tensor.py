@@ -7,7 +7,7 @@ import pytest
 
 import nnmed
 from nnmed import Tensor
-from nnmed.errors import DeviceError, DTypeError, GradientError, ShapeError
+from nnmed.errors import DeviceError, DTypeError, GradientError, OutOfRangeError, ShapeError
 
 
 @pytest.mark.parametrize(
@@ -221,3 +221,55 @@ def test_channels_last_memory_survives_element_wise_ops():
         assert is_channels_last(y._array)
         (gradient,) = nnmed.grad(y, x, nnmed.from_numpy(y.data))
         assert is_channels_last(gradient._array)
+
+
+def test_values_of_another_shape_are_broadcast_into_place():
+    x = Tensor(np.zeros((2, 3)))
+    x[...] = np.arange(3)
+    np.testing.assert_array_equal(x.data, [[0, 1, 2]] * 2)
+    with pytest.raises(ShapeError, match=r"shape \(4,\) .* shape \(2, 3\)"):
+        x[0] = np.ones(4)
+    with pytest.raises(OutOfRangeError, match=r"shape \(2, 3\)"):
+        x[5] = 0
+
+
+def test_an_update_in_place_writes_into_the_leaf():
+    w = Tensor([1.0, 2.0], requires_grad=True)
+    same, y = w, (w * w).sum()
+    with pytest.raises(GradientError, match="no_grad"):
+        w -= 0.5
+    with nnmed.no_grad():
+        for leaf in (w,):  # the name is bound anew by each operator
+            leaf -= 0.5
+            leaf *= 2
+    assert leaf is same
+    np.testing.assert_array_equal(w.data, [1, 3])
+    with pytest.raises(GradientError, match="changed in place"):
+        y.backward()
+    total = 0.0
+    total += (w * 2).sum()
+    total += w.sum()  # a result is not a leaf: += makes a new tensor
+    total.backward()
+    np.testing.assert_array_equal(w.grad.data, [3, 3])
+
+
+def test_numbers_can_be_formatted():
+    assert f"{Tensor(1.5):.3f} {Tensor([2.0]):.0f} {Tensor([1, 2])}" == (
+        "1.500 2 Tensor([1, 2], dtype=int64)"
+    )
+
+
+@pytest.mark.parametrize("value", [[[1.0], [1.0, 2.0]], [[1], 2]])
+def test_ragged_lists_are_refused(value):
+    with pytest.raises(ShapeError, match="lengths"):
+        Tensor(value)
+
+
+def test_integers_beyond_int64_are_refused():
+    with pytest.raises(DTypeError, match="int64"):
+        Tensor([2**63])
+
+
+def test_from_numpy_takes_the_plain_array():
+    m = nnmed.from_numpy(np.ma.array([1.0, 2.0], mask=[False, True]))
+    assert type((m * m)._array) is np.ndarray

@@ -156,7 +156,8 @@ PRODUCTS = [
             ("ii", dict(a=(3, 3))), ("iij->ji", dict(a=(3, 3, 2))), ("ij->", dict(a=(2, 3))),
             ("ij->ji", dict(a=(2, 3))), ("bi,bj,ijk->bk", dict(a=(2, 3), b=(2, 4), c=(3, 4, 2))),
             ("...ij,...jk->...ik", dict(a=(2, 2, 3), b=(3, 4))), ("i,j->ij", dict(a=(2,), b=(3,))),
-            ("ij,k->i", dict(a=(2, 3), b=(4,))),
+            ("ij,k->i", dict(a=(2, 3), b=(4,))), ("ij,ij->i", dict(a=(2, 1), b=(2, 3))),
+            ("...ij,...jk", dict(a=(4, 1, 2, 3), b=(5, 3, 4))),
         ]
     ),
 ]  # fmt: skip
