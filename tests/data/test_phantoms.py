@@ -14,6 +14,7 @@ from nnmed.data.phantoms import CLASSES, make_phantom, write_phantoms
 from nnmed.data.phantoms.collection import deal, patient_of
 from nnmed.data.phantoms.dicom import window_of, write_dicom
 from nnmed.data.phantoms.physics import BLUR_RADIUS, LARGEST, poisson
+from nnmed.data.phantoms.render import SIZE, SPACING
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ def test_table_matches_masks(folder, table):
     for row in table:
         with Image.open(folder / row["mask"]) as image:
             mask = np.asarray(image)
-        assert mask.shape == (192, 192)
+        assert mask.shape == (SIZE, SIZE)
         if row["label"] == "normal":
             assert not mask.any()
             assert not any(row[name] for name in ("x0", "y0", "x1", "y1", "diameter_mm"))
@@ -144,7 +145,7 @@ def test_table_matches_masks(folder, table):
         assert mask[y0:y1, x0:x1].sum() == mask.sum() > 0
         assert mask[y0:y1, x0:x1].any(axis=0).all()
         assert mask[y0:y1, x0:x1].any(axis=1).all()
-        wide = 2 * np.sqrt((mask > 0).sum() / np.pi) * 336 / 192
+        wide = 2 * np.sqrt((mask > 0).sum() / np.pi) * SPACING
         assert wide == pytest.approx(float(row["diameter_mm"]), rel=0.2)
 
 
@@ -157,7 +158,7 @@ def test_the_data_set_opens(folder, table):
     assert list(dataset.groups) == [row["patient"] for row in table]
     assert list(dataset.splits) == [row["split"] for row in table]
     sample = dataset[int(np.argmax(dataset.labels))]
-    assert sample.image.shape == (1, 192, 192)
+    assert sample.image.shape == (1, SIZE, SIZE)
     x0, y0, x1, y1 = sample.boxes[0].astype(int)
     assert sample.mask[y0:y1, x0:x1].sum() == sample.mask.sum() > 0
 
@@ -210,7 +211,7 @@ def test_baselines_stay_low():
     for phantom in phantoms:
         centre, width = window_of(phantom.exposure, inverted=False)
         shown = np.clip((phantom.pixels - centre) / width + 0.5, 0, 1)
-        pixels.append(ndimage.zoom(shown, 28 / 192, order=1).ravel())
+        pixels.append(ndimage.zoom(shown, 28 / SIZE, order=1).ravel())
         histograms.append(np.histogram(shown, 32, (0, 1))[0])
     for features in (np.array(pixels), np.array(histograms, float)):
         for penalty in (0.003, 0.1):

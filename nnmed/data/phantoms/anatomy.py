@@ -64,9 +64,9 @@ class Anatomy:
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     """Draw the measures of a patient."""
     u = rng.uniform
-    apex = u(-150, -132)
+    apex = u(-142, -126)
     return Anatomy(
-        chest=u(124, 146),
+        chest=u(122, 140),
         depth=u(140, 175),
         flesh=u(18, 34),
         apex=apex,

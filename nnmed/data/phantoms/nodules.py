@@ -8,8 +8,8 @@ import numpy as np
 
 from .anatomy import Anatomy, chord, lung
 
-DIAMETERS = (12.0, 32.0)  # mm
-CONTRASTS = (0.45, 1.25)
+DIAMETERS = (14.0, 34.0)  # mm
+CONTRASTS = (0.55, 1.4)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from .anatomy import LUNG, SOFT, Anatomy
 from .nodules import Nodule
 
 SIZE = 192  # pixels a side
-FIELD = 336.0  # mm a side
+FIELD = 312.0  # mm a side
 SPACING = FIELD / SIZE
 # Radii in mm of the layers on which tubes are drawn; a tube lies between two of them.
 LAYERS = np.array((0.6, 1.3, 2.6, 5.0))
