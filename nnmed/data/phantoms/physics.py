@@ -10,8 +10,9 @@ The chain, for each pixel:
    body is taken out, and the slow part compressed, so that lungs and abdomen fit one window;
 6. stored value = offset + gain x q, rounded and clipped to 0..4095.
 
-Scatter, mean and slow part vary over centimetres. They are computed from the body without
-its nodule, which would change them by next to nothing, but everywhere.
+Scatter, mean and slow part are computed from the body without its nodule, so that the
+nodule's effect ends where the nodule does. With it scatter and mean would change by less
+than a hundredth, and the slow part would dim a large nodule by about a tenth.
 
 Noise is drawn so that two images that share their keys differ only where their
 projections do: the k-th normal deviate belongs to pixel k, whatever the pixel holds.
@@ -129,8 +130,8 @@ def _stretch(blocks, factor: int):
 def fractal_noise(shape, exponent: float, cutoff: float, rng: np.random.Generator):
     """Return two fields of noise with unit variance and a power law spectrum.
 
-    Anatomical noise in radiographs has a power spectrum of about 1/f^3 (Burgess et al.,
-    Med. Phys. 28, 419, 2001).
+    Overlapping anatomy has a power spectrum of about 1/f^3 (measured in mammograms by
+    Burgess et al., Med. Phys. 28, 419, 2001).
 
     Parameters
     ----------
