@@ -21,21 +21,10 @@ from nnmed.autograd import (
 from nnmed.backend.random import seed
 from nnmed.backend.threads import get_num_threads, set_num_threads
 from nnmed.kernels import use_kernels
-from nnmed.ops.elementwise import (
-    abs,
-    clip,
-    cos,
-    exp,
-    log,
-    maximum,
-    minimum,
-    pow,
-    sin,
-    sqrt,
-    where,
-)  # fmt: skip
+from nnmed.ops.elementwise import abs, cos, exp, log, pow, sin, sqrt
 from nnmed.ops.linalg import einsum, matmul
 from nnmed.ops.reduction import max, mean, min, sum, var
+from nnmed.ops.selection import clip, maximum, minimum, where
 from nnmed.ops.shape import concatenate, permute, reshape, split, stack, transpose
 
 __version__ = "0.1.0"

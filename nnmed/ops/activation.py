@@ -12,7 +12,8 @@ from nnmed.autograd import Op, Tensor
 from nnmed.errors import UsageError
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, check_same_dtype, reject_inplace
-from nnmed.ops.elementwise import clip, exp, where
+from nnmed.ops.elementwise import exp
+from nnmed.ops.selection import clip, where
 
 _DX = r"\frac{\partial L}{\partial x} = \frac{\partial L}{\partial y}"
 

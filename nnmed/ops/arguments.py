@@ -131,6 +131,11 @@ def dimensions(dim, ndim: int) -> tuple[int, ...]:
     return result if ndim else ()
 
 
+def plain_number(number):
+    """Return a number without NumPy's type, which would widen float32."""
+    return number.item() if isinstance(number, np.generic) else number
+
+
 def broadcast_shapes(*shapes) -> tuple[int, ...]:
     """Return the shape to which all of `shapes` are broadcast."""
     try:

@@ -6,9 +6,10 @@ import numpy as np
 
 from nnmed.autograd import Op, Tensor
 from nnmed.backend.arrays import array_module
-from nnmed.errors import DTypeError, UsageError
-from nnmed.ops.arguments import as_float, as_tensor, broadcast_shapes, cast, operands
-from nnmed.ops.shape import broadcast_to
+from nnmed.errors import DTypeError
+from nnmed.ops.arguments import as_float, as_tensor, cast, operands, plain_number
+from nnmed.ops.selection import where
+from nnmed.ops.shape import broadcast_operands
 
 _DY = r"\frac{\partial L}{\partial y}"
 _BY_A = r"\frac{\partial L}{\partial a} = " + _DY
@@ -231,88 +232,6 @@ class Abs(Op):
         return dy * sign(x)
 
 
-class Maximum(Op):
-    """y = max(a, b),   da = dy [a > b],   db = dy [b > a];   ties share dy in halves
-
-    Beside a NaN, which is the result, both take dy.
-    """
-
-    forward_latex = r"y = \max(a, b)"
-    backward_latex = {
-        "a": _BY_A + r"\, \left([a > b] + \tfrac{1}{2} [a = b]\right)",
-        "b": _BY_B + r"\, \left([b > a] + \tfrac{1}{2} [a = b]\right)",
-    }
-
-    def forward(self, a, b):
-        self.keep(inputs=(0, 1))
-        return np.maximum(a, b)
-
-    def backward(self, dy):
-        a, b = self.inputs
-        return _share(self.needs, dy, a, b, a < b, a > b)
-
-
-class Minimum(Op):
-    """y = min(a, b),   da = dy [a < b],   db = dy [b < a];   ties share dy in halves
-
-    Beside a NaN, which is the result, both take dy.
-    """
-
-    forward_latex = r"y = \min(a, b)"
-    backward_latex = {
-        "a": _BY_A + r"\, \left([a < b] + \tfrac{1}{2} [a = b]\right)",
-        "b": _BY_B + r"\, \left([b < a] + \tfrac{1}{2} [a = b]\right)",
-    }
-
-    def forward(self, a, b):
-        self.keep(inputs=(0, 1))
-        return np.minimum(a, b)
-
-    def backward(self, dy):
-        a, b = self.inputs
-        return _share(self.needs, dy, a, b, a > b, a < b)
-
-
-class Clip(Op):
-    """y = min(max(x, low), high),   dx = dy [low <= x <= high]"""
-
-    forward_latex = r"y = \min(\max(x, l), h)"
-    backward_latex = {"x": _BY_X + r"\, [\,l \le x \le h\,]"}
-
-    def __init__(self, low: float | None, high: float | None):
-        self.low, self.high = low, high
-
-    def forward(self, x):
-        inside = np.ones_like(x, bool)
-        if self.low is not None:
-            inside &= x >= self.low
-        if self.high is not None:
-            inside &= x <= self.high
-        self.keep(inside=inside)
-        return np.clip(x, self.low, self.high)
-
-    def backward(self, dy):
-        # Not a product: 0 times an infinite dy would be NaN.
-        return where(Tensor._wrap(self.kept["inside"]), dy, 0.0)
-
-
-class Where(Op):
-    """y = a where the condition holds, else b;   da = dy [c],   db = dy [not c]"""
-
-    forward_latex = r"y = c\, a + (1 - c)\, b, \quad c \in \{0, 1\}"
-    backward_latex = {"a": _BY_A + r"\, c", "b": _BY_B + r"\, (1 - c)"}
-
-    def forward(self, condition, a, b):
-        self.keep(inputs=(0,))
-        return np.where(condition, a, b)
-
-    def backward(self, dy):
-        condition = self.inputs[0]
-        zero = Tensor._wrap(np.zeros((), dy.dtype))
-        da = where(condition, dy, zero) if self.needs[1] else None
-        return None, da, where(condition, zero, dy) if self.needs[2] else None
-
-
 class Cast(Op):
     """y = x in another float dtype,   dx = dy in the dtype of x"""
 
@@ -345,7 +264,7 @@ class Clone(Op):
 
 def add(a, b) -> Tensor:
     """Return ``a + b``, broadcast."""
-    return Add()(*_broadcast(*operands(a, b)))
+    return Add()(*broadcast_operands(*operands(a, b)))
 
 
 def sub(a, b) -> Tensor:
@@ -353,18 +272,18 @@ def sub(a, b) -> Tensor:
     a, b = operands(a, b)
     if a.dtype == bool:
         raise DTypeError("bool tensors have no difference: use != for where they differ")
-    return Sub()(*_broadcast(a, b))
+    return Sub()(*broadcast_operands(a, b))
 
 
 def mul(a, b) -> Tensor:
     """Return ``a * b``, broadcast."""
-    return Mul()(*_broadcast(*operands(a, b)))
+    return Mul()(*broadcast_operands(*operands(a, b)))
 
 
 def div(a, b) -> Tensor:
     """Return ``a / b``, broadcast; integers become float32."""
     a, b = operands(a, b)
-    return Div()(*_broadcast(as_float(a), as_float(b)))
+    return Div()(*broadcast_operands(as_float(a), as_float(b)))
 
 
 def neg(x) -> Tensor:
@@ -383,7 +302,7 @@ def pow(a, b) -> Tensor:
     DTypeError
         If an integer would be raised to a negative power.
     """
-    b = _plain(b)
+    b = plain_number(b)
     if isinstance(b, (int, float)) and not isinstance(b, bool):
         a = as_tensor(a)
         if a.dtype.kind == "f":
@@ -391,7 +310,7 @@ def pow(a, b) -> Tensor:
     a, b = operands(a, b)
     if b.dtype.kind == "i" and (b._array < 0).any():
         raise DTypeError("integers have no negative integer powers: convert one with .float()")
-    return Pow()(*_broadcast(a, b))
+    return Pow()(*broadcast_operands(a, b))
 
 
 def exp(x) -> Tensor:
@@ -431,60 +350,6 @@ def sign(x) -> Tensor:
     return Tensor._wrap(xp.asarray(xp.sign(x._array)))
 
 
-def maximum(a, b) -> Tensor:
-    """Return the larger of `a` and `b`, broadcast."""
-    return Maximum()(*_broadcast(*operands(a, b)))
-
-
-def minimum(a, b) -> Tensor:
-    """Return the smaller of `a` and `b`, broadcast."""
-    return Minimum()(*_broadcast(*operands(a, b)))
-
-
-def clip(x, min: float | None = None, max: float | None = None) -> Tensor:
-    """Return `x` limited to [min, max]; the gradient is 0 outside and 1 on the limits.
-
-    An integer tensor with a float limit becomes float32.
-    """
-    limits = [_plain(limit) for limit in (min, max)]
-    given = [limit for limit in limits if limit is not None]
-    if not given or not all(isinstance(limit, (int, float)) for limit in given):
-        raise UsageError(f"clip: min, max or both must be numbers, got {min!r} and {max!r}")
-    is_float = any(isinstance(limit, float) for limit in given)
-    return Clip(*limits)(as_float(x) if is_float else as_tensor(x))
-
-
-def where(condition, a, b) -> Tensor:
-    """Return `a` where `condition` holds and `b` elsewhere, broadcast."""
-    a, b = operands(a, b)
-    condition = as_tensor(condition)
-    condition = condition if condition.dtype == bool else condition != 0
-    shape = broadcast_shapes(condition.shape, a.shape, b.shape)
-    return Where()(condition, *(broadcast_to(t, shape) if t._requires_grad else t for t in (a, b)))
-
-
 def clone(x: Tensor) -> Tensor:
     """Return a copy of `x` that gradients flow through."""
     return Clone()(x)
-
-
-def _plain(number):
-    """Return a number without NumPy's type, which would widen float32."""
-    return number.item() if isinstance(number, np.generic) else number
-
-
-def _broadcast(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Broadcast those of the two that need a gradient; NumPy does the rest."""
-    if a._array.shape != b._array.shape:
-        shape = broadcast_shapes(a._array.shape, b._array.shape)
-        if a._requires_grad:
-            a = broadcast_to(a, shape)
-        if b._requires_grad:
-            b = broadcast_to(b, shape)
-    return a, b
-
-
-def _share(needs, dy, a, b, b_wins, a_wins):
-    dy = where(a == b, dy * 0.5, dy)
-    da = where(b_wins, 0.0, dy) if needs[0] else None
-    return da, where(a_wins, 0.0, dy) if needs[1] else None

@@ -11,8 +11,9 @@ from nnmed.errors import GradientError, ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.activation import sigmoid
 from nnmed.ops.arguments import as_tensor, check_same_dtype, operands
-from nnmed.ops.elementwise import clip, sign
+from nnmed.ops.elementwise import sign
 from nnmed.ops.reduction import sum
+from nnmed.ops.selection import clip
 from nnmed.ops.shape import broadcast_to
 
 REDUCTIONS = ("none", "mean", "sum")

@@ -11,7 +11,7 @@ import numpy as np
 from nnmed.autograd import Tensor, is_grad_enabled
 from nnmed.backend.arrays import DEVICES, to_device
 from nnmed.errors import GradientError
-from nnmed.ops import comparison, elementwise, indexing, linalg, reduction, shape
+from nnmed.ops import comparison, elementwise, indexing, linalg, reduction, selection, shape
 from nnmed.ops.arguments import cast
 
 
@@ -81,7 +81,7 @@ _COMPARISONS = {
 }  # fmt: skip
 _METHODS = (
     elementwise.exp, elementwise.log, elementwise.sqrt, elementwise.abs, elementwise.sin,
-    elementwise.cos, elementwise.pow, elementwise.clip, elementwise.clone, elementwise.sign,
+    elementwise.cos, elementwise.pow, selection.clip, elementwise.clone, elementwise.sign,
     reduction.sum, reduction.mean, reduction.var, reduction.max, reduction.min,
     reduction.amax, reduction.amin, reduction.argmax, reduction.argmin,
     shape.reshape, shape.flatten, shape.squeeze, shape.unsqueeze, shape.permute,
@@ -106,7 +106,7 @@ def attach() -> None:
     Tensor.__getitem__, Tensor.view, Tensor.clamp = (
         indexing.getitem,
         shape.reshape,
-        elementwise.clip,
+        selection.clip,
     )
     Tensor.to, Tensor.cpu = _to, _cpu
     Tensor.float, Tensor.double, Tensor.long = _float, _double, _long

@@ -199,6 +199,17 @@ def broadcast_to(x, shape) -> Tensor:
     return BroadcastTo(shape)(x)
 
 
+def broadcast_operands(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Broadcast those of the two that need a gradient; NumPy does the rest."""
+    if a._array.shape != b._array.shape:
+        shape = broadcast_shapes(a._array.shape, b._array.shape)
+        if a._requires_grad:
+            a = broadcast_to(a, shape)
+        if b._requires_grad:
+            b = broadcast_to(b, shape)
+    return a, b
+
+
 def expand(x, *sizes) -> Tensor:
     """Return `x` repeated to `sizes`, where -1 keeps a length."""
     x = as_tensor(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nnmed.ops import elementwise as e
-from nnmed.ops import linalg, reduction, shape
+from nnmed.ops import linalg, reduction, selection, shape
 from nnmed.ops.indexing import getitem
 from tests.op_case import OpCase, op_tests, tie_free
 
@@ -61,14 +61,14 @@ ARITHMETIC = [
     OpCase(e.cos, X, oracle=lambda t, i, k: i["x"].cos()),
     OpCase(e.abs, DISTINCT, oracle=lambda t, i, k: i["x"].abs()),
     OpCase(e.clone, X, oracle=lambda t, i, k: i["x"].clone()),
-    OpCase(e.maximum, dict(a=tie_free(3, 4), b=(4,)), oracle=torch_binary("maximum")),
-    OpCase(e.minimum, dict(a=tie_free(3, 4), b=(4,)), oracle=torch_binary("minimum")),
+    OpCase(selection.maximum, dict(a=tie_free(3, 4), b=(4,)), oracle=torch_binary("maximum")),
+    OpCase(selection.minimum, dict(a=tie_free(3, 4), b=(4,)), oracle=torch_binary("minimum")),
     *(
-        OpCase(e.clip, DISTINCT, limits, oracle=lambda t, i, k: t.clamp(i["x"], **k))
+        OpCase(selection.clip, DISTINCT, limits, oracle=lambda t, i, k: t.clamp(i["x"], **k))
         for limits in (dict(min=-0.51, max=0.31), dict(min=0.011), dict(max=0.011))
     ),
     OpCase(
-        e.where,
+        selection.where,
         dict(condition=lambda rng: rng.random((3, 4)) < 0.5, a=(3, 4), b=(4,)),
         oracle=torch_binary("where"),
     ),
