@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from nnmed.data.readers import Header, detect_format, read_header
+from nnmed.backend.threads import get_num_threads
+from nnmed.data.readers import Header, detect_format, read_header, read_image
 from nnmed.data.records import Record
 from nnmed.data.tables import Problems
 from nnmed.errors import DataError
@@ -28,7 +30,7 @@ def read_headers(
     notes : list of str
         Is added to.
     """
-    kept, reports = [], []
+    kept, reports, bad = [], [], False
     headers: dict[Path, Header] = {}
     for record in records:
         if record.pixels is None:
@@ -39,8 +41,11 @@ def read_headers(
                     reports.append(record.name)
                 else:
                     problems.add(str(error), record.row)
+                    bad = True
                 continue
         kept.append(record)
+    if bad:
+        _check_pixels(kept, problems)  # so that one look names every damaged file
     if reports:
         notes.append(f"{len(reports)} DICOM files without an image are left out: {reports[0]} ...")
     channels = {_channels(record, headers) for record in kept} or {1}
@@ -51,6 +56,21 @@ def read_headers(
     settled = _settle_groups(kept, headers, notes)
     frames = [frame for record in settled for frame in _frames(record, headers)]
     return frames, max(channels)
+
+
+def _check_pixels(records: list[Record], problems: Problems) -> None:
+    def check(record: Record) -> str | None:
+        try:
+            if record.pixels is None:
+                read_image(record.path)
+        except DataError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(get_num_threads(), "nnmed-check") as pool:
+        for record, text in zip(records, pool.map(check, records)):
+            if text is not None:
+                problems.add(text, record.row)
 
 
 def _is_report(path: Path) -> bool:

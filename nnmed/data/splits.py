@@ -74,13 +74,14 @@ def complete_split(
     ------
     DataError
         If only some samples have a split, a name is unknown, there is no train to carve
-        from, or a class has too few groups there.
+        from, or train has nothing or too few groups of a class.
     """
     fractions = _checked_fractions(fractions)
     given = {side for side in splits if side is not None}
     if not given:
         return split_by_group(labels, groups, fractions, seed, classes)
     _check_given(splits, given)
+    _check_train(labels, splits, classes)
     shares = {side: f for side, f in zip(SIDES, fractions) if side not in given and f > 0}
     if not shares:
         return list(splits)
@@ -209,6 +210,16 @@ def _check_given(splits, given):
         )
     if "train" not in given:
         raise DataError(f"the split has no train, only {', '.join(sorted(given))}")
+
+
+def _check_train(labels, splits, classes):
+    present = {label for label, side in zip(labels, splits) if side == "train"}
+    absent = sorted(set(labels) - present)
+    if absent:
+        raise DataError(
+            f"no image of class {_class_name(absent[0], classes)} is in train: there is nothing "
+            "to learn it from; correct the split"
+        )
 
 
 def _checked_fractions(fractions):

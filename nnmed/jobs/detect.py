@@ -231,7 +231,7 @@ def _loss(output: Tensor, batch: Batch) -> Tensor:
 
 def _report_epoch(row: dict, epochs: int) -> None:
     print(
-        f"epoch {row['epoch'] + 1:3}/{epochs}  loss {row['train_loss']:.4f}  "
+        f"epoch {row['epoch']:3}/{epochs}  loss {row['train_loss']:.4f}  "
         f"val loss {row['val_loss']:.4f}  val ROC-AUC {row['val_roc_auc']:.3f}  "
         f"{row['seconds']:.1f} s",
         flush=True,

@@ -93,4 +93,4 @@ class Page:
 
 def caption(axes, *lines) -> None:
     """Write `lines` below the picture in `axes`."""
-    write(axes.set_xlabel, *lines, fontsize=9)
+    write(axes.set_xlabel, *lines, fontsize=8)

@@ -119,7 +119,7 @@ class Trainer:
             batches = tqdm(
                 loader, f"epoch {epoch + 1}/{self.epochs}", leave=False, disable=None, unit="batch"
             )
-            row = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
+            row = {"epoch": epoch + 1, "lr": self.optimizer.param_groups[0]["lr"]}
             row["train_loss"] = self._train_epoch(batches, epoch)
             row.update(self.validate(self.model) if self.validate else {})
             row["seconds"] = round(time.perf_counter() - start, 3)
@@ -127,7 +127,7 @@ class Trainer:
         return self.rows
 
     def load_best(self) -> int:
-        """Load the weights of the best epoch into the model and return its number."""
+        """Load the weights of the best epoch into the model and return its number, from 1."""
         best = checkpoint.load_checkpoint(self.folder / BEST)
         self.model.load_state_dict(best.model)
         return int(best.state["epoch"])
@@ -180,7 +180,7 @@ class Trainer:
         value = row[self.monitor]
         if self.best_epoch is None:
             return True
-        best = self.rows[self.best_epoch][self.monitor]
+        best = self.rows[self.best_epoch - 1][self.monitor]
         if not math.isfinite(best):
             return math.isfinite(value)
         return value < best if self.mode == "min" else value > best
@@ -188,7 +188,7 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         if self.patience is None or self.best_epoch is None:
             return False
-        return len(self.rows) - 1 - self.best_epoch >= self.patience
+        return len(self.rows) - self.best_epoch >= self.patience
 
     # -- state ------------------------------------------------------------------------
 

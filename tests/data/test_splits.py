@@ -160,3 +160,14 @@ def test_a_complete_split_stays_and_no_split_is_made():
 def test_a_split_that_cannot_be_completed(splits, message):
     with pytest.raises(DataError, match=message):
         complete_split([0, 0, 0], ["a", "b", "c"], splits)
+
+
+def test_train_needs_every_class():
+    splits = ["train", "train", "val", "test"]
+    with pytest.raises(DataError, match="'malignant' is in train"):
+        complete_split([0, 0, 1, 1], list("abcd"), splits, classes=("benign", "malignant"))
+
+
+def test_groups_may_be_called_after_files_whose_names_are_no_text():
+    groups = [f"na\udcefve {number}" for number in range(6)]
+    assert set(split_by_group([0, 1] * 3, groups)) == {"train", "val", "test"}

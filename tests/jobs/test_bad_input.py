@@ -107,12 +107,12 @@ def test_bad_data_leave_the_earlier_run_alone(own_images, command, tmp_path, cap
 
 
 def test_all_bad_images_are_named_at_once(own_images, command, tmp_path, capsys):
-    nan_pixels(own_images, None)
-    truncated_png(own_images, None)
+    for spoil in (nan_pixels, truncated_dicom, truncated_png, one_pixel):
+        spoil(own_images, None)
     assert main(command(own_images, tmp_path / "out")) == 3
     errors = capsys.readouterr().err
-    assert "nan.npy" in errors
-    assert "0.png" in errors
+    for name in ("nan.npy", "broken.dcm", "0.png", "one_pixel.png"):
+        assert name in errors
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_a_resumed_run_ends_with_the_same_bits(make_run, monkeypatch, epoch, whe
     assert_equal_weights(weights(whole), weights(resumed))
     assert strip_times(rows) == strip_times(whole.rows)
     with (resumed.folder / HISTORY).open(newline="") as file:
-        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [0, 1, 2, 3]
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3, 4]
     assert resumed.load_best() == whole.load_best()
     assert_equal_weights(weights(whole), weights(resumed))
 
@@ -158,8 +158,8 @@ def test_the_best_epoch_is_the_one_monitored(make_run):
     kept = {}
     trainer.report = lambda row: kept.update({row["epoch"]: weights(trainer)})
     trainer.fit(loader)
-    assert trainer.load_best() == 1
-    assert_equal_weights(weights(trainer), kept[1])
+    assert trainer.load_best() == 2
+    assert_equal_weights(weights(trainer), kept[2])
     assert load_checkpoint(trainer.folder / BEST).state["row"]["auc"] == 0.9
 
 
