@@ -15,7 +15,13 @@ from nnmed.cli import main
 from nnmed.training import load_checkpoint
 
 pytestmark = pytest.mark.usefixtures("without_figures")
-START = "import sys; from nnmed.cli import main; sys.exit(main(sys.argv[1:]))"
+# A shell lets what it runs in the background ignore SIGINT, and these tests with it.
+START = """
+import signal, sys
+from nnmed.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def start(arguments, **streams):
