@@ -6,6 +6,8 @@ Here BLAS runs at one thread and the rows of the result are split into fixed blo
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nnmed.backend.arrays import array_module, is_channels_last, nhwc
@@ -30,17 +32,19 @@ def matmul(a, b):
     if a.ndim == 2:
         _split_rows(a, b, out)
         return out
-    shape = a.shape[:-2]
-    count = int(np.prod(shape))
-    each = max(1, _BLOCK * count // work)  # matrices a block
-    blocks = -(-count // each)
+    *outer, last = a.shape[:-2]
+    each = max(1, _BLOCK * math.prod(outer) * last // work)  # matrices a block
+    parts = [
+        (*index, slice(start, stop))
+        for index in np.ndindex(*outer)
+        for start, stop in chunks(last, each)
+    ]
 
-    def task(block):
-        for index in range(block * each, min(count, (block + 1) * each)):
-            where = np.unravel_index(index, shape)
-            np.matmul(a[where], b[where], out=out[where])
+    def task(number):
+        part = parts[number]
+        np.matmul(a[part], b[part], out=out[part])
 
-    parallel_for(task, blocks)
+    parallel_for(task, len(parts))
     return out
 
 

@@ -129,7 +129,13 @@ def test_work_goes_on_after_fork():
 
 @pytest.mark.parametrize(
     ("a", "b"),
-    [((700, 300), (300, 500)), ((3, 4), (4, 5)), ((6, 200, 30), (6, 30, 100)), ((0, 3), (3, 2))],
+    [
+        ((700, 300), (300, 500)),
+        ((3, 4), (4, 5)),
+        ((6, 200, 30), (6, 30, 100)),
+        ((3, 50, 8, 9), (3, 50, 9, 8)),
+        ((0, 3), (3, 2)),
+    ],
 )
 def test_products_equal_numpy_and_do_not_depend_on_threads(a, b):
     rng = np.random.default_rng(0)
