@@ -42,7 +42,8 @@ class GradientProbe(Op):
     def backward(self, dy):
         """Pass on what the function returns, or `dy` where it returns None."""
         changed = self._show(dy)
-        return dy if changed is None else changed
+        # A copy: the hook may hold on to its tensor, and the gradient may become a leaf's.
+        return dy if changed is None else changed.clone()
 
     def flops(self, inputs, output):
         """Nothing is computed."""

@@ -13,6 +13,8 @@ from nnmed.ops.arguments import as_tensor, broadcast_shapes, operands
 
 def _compare(function, description):
     def compare(a, b) -> Tensor:
+        if b is None:
+            return NotImplemented  # ``x == None`` is Python's False
         a, b = operands(a, b)
         if a._array.shape != b._array.shape:
             broadcast_shapes(a._array.shape, b._array.shape)  # or a ShapeError

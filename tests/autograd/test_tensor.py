@@ -206,6 +206,7 @@ def test_python_protocols():
     assert [1, 2, 3][Tensor(1)] == 2
     with pytest.raises(DTypeError, match="index"):
         [1, 2, 3][Tensor(1.0)]
+    assert not any(value == x for value in (None,))
     with pytest.raises(ShapeError, match="one element"):
         x.item()
 

@@ -89,3 +89,11 @@ def test_full_backward_hooks_need_one_tensor():
     pair.forward = lambda x: (x, x)
     with pytest.raises(UsageError, match="returned a tuple"):
         pair(Tensor(X))
+
+
+def test_a_hook_keeps_its_tensor():
+    layer, given = make(), Tensor(np.ones_like(X))
+    layer.register_full_backward_hook(lambda m, dx, dy: given)
+    x = Tensor(X, requires_grad=True)
+    layer(x).sum().backward()
+    assert not np.shares_memory(x.grad.numpy(), given.numpy())
