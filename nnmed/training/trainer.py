@@ -101,7 +101,7 @@ class Trainer:
         AnomalyError
             If the loss is no longer finite.
         UsageError
-            If a run is resumed with other settings.
+            If a run is resumed with other settings, or the loader gives no batch.
         ModelError
             If a checkpoint is damaged or cannot be written.
         """
@@ -147,6 +147,8 @@ class Trainer:
             total += value * len(batch.samples)
             count += len(batch.samples)
             batches.set_postfix(loss=f"{total / count:.4f}", refresh=False)
+        if not count:
+            raise UsageError("there is nothing to train on: the loader gave no batch")
         return total / count
 
     def _train_step(self, batch: Batch) -> float:

@@ -7,6 +7,7 @@ import csv
 import numpy as np
 import pytest
 
+from nnmed.data import DataLoader
 from nnmed.errors import AnomalyError, ModelError, UsageError
 from nnmed.optim.lr_scheduler import ReduceLROnPlateau
 from nnmed.training import load_checkpoint
@@ -202,3 +203,9 @@ def test_wrong_arguments_are_named(make_run):
     trainer, loader = make_run(monitor="auc")
     with pytest.raises(UsageError, match="auc"):
         trainer.fit(loader)
+
+
+def test_a_loader_without_batches_is_refused(make_run):
+    trainer, _ = make_run()
+    with pytest.raises(UsageError, match="no batch"):
+        trainer.fit(DataLoader([], 8))
