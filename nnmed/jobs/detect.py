@@ -95,7 +95,7 @@ def _detect(options: DetectOptions, folder: RunFolder) -> Detection:
 
     settings = {**options.settings(), "images": fingerprint(dataset, prepared)}
     if options.resume:
-        check_settings(folder.config().get("settings", settings), settings)
+        _check_same(folder, settings)
     description = {
         "options": asdict(options),
         "settings": settings,
@@ -138,13 +138,21 @@ def _phantoms(folder: RunFolder, options: DetectOptions) -> Dataset:
 
     from nnmed.data.phantoms import COUNT, write_phantoms
 
-    folder.open({"options": asdict(options)})
+    folder.open({"options": asdict(options), "settings": options.settings()})
+    _check_same(folder, options.settings())
     path = folder / "phantoms"
     print(f"no --data given: making {COUNT} synthetic chest X-rays in {path}", flush=True)
     if not (path / "labels.csv").is_file():  # the table is written last
         with tqdm(total=COUNT, desc="phantoms", leave=False, disable=None) as bar:
             write_phantoms(path, COUNT, options.seed, lambda done, count: bar.update())
     return open_dataset(path, positive="nodule", group_column="patient")
+
+
+def _check_same(folder: RunFolder, settings: dict) -> None:
+    """Refuse to go on with a run of other settings, before anything of it is changed."""
+    saved = folder.config().get("settings", {})
+    both = saved.keys() & settings.keys()
+    check_settings({name: saved[name] for name in both}, {name: settings[name] for name in both})
 
 
 def _users_data(options: DetectOptions) -> Dataset:
