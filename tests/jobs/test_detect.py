@@ -163,22 +163,19 @@ def test_what_leaks_and_what_is_a_default_is_said_beside_the_scores(
     assert "no positive case to choose it on" in result
 
 
-def test_odd_but_good_images_are_taken(own_images, command, tmp_path, without_figures):
+@pytest.mark.skipif(os.name == "nt", reason="names of files are text on Windows")
+def test_odd_images_and_names_are_taken(
+    own_images, command, tmp_path, monkeypatch, without_figures
+):
     ramp = np.linspace(0, 65535, 24 * 24).reshape(24, 24)
     Image.fromarray(ramp.astype(np.uint16)).save(own_images / "benign" / "sixteen_bits.png")
     Image.fromarray(np.zeros((40, 11), np.uint8)).save(own_images / "malignant" / "narrow.png")
-    assert main(command(own_images, tmp_path / "out", "--epochs", "1")) == 0
-
-
-@pytest.mark.skipif(os.name == "nt", reason="names of files are text on Windows")
-def test_names_in_any_script_or_none(own_images, command, tmp_path, monkeypatch, without_figures):
     (own_images / "benign" / "0.png").rename(own_images / "benign" / "影像 0.png")
-    odd = os.fsdecode(b"na\xefve.png")
-    (own_images / "benign" / "1.png").rename(own_images / "benign" / odd)
+    (own_images / "benign" / "1.png").rename(own_images / "benign" / os.fsdecode(b"na\xefve.png"))
     with (tmp_path / "log").open("w", encoding="ascii") as log:
         monkeypatch.setattr(sys, "stdout", log)
         assert main(command(own_images, tmp_path / "out", "--epochs", "1")) == 0
-    (tmp_path / "out" / "config.json").read_text(encoding="utf-8")
+    (tmp_path / "out" / "predictions.csv").read_text(encoding="utf-8")
 
 
 def test_without_out_a_run_gets_a_new_folder(images, tmp_path, monkeypatch, without_figures):
