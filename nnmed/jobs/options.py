@@ -82,8 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--labels", metavar="CSV", help="the table to use, where there are several")
     data.add_argument("--label-column", metavar="NAME", help="its column of classes")
     data.add_argument(
-        "--positive", metavar="NAME[,NAME]", help="the classes that are positive; the rest is not"
-    )
+        "--positive", metavar="NAME[,NAME]",
+        help="the classes that are positive, or a threshold such as '>0'; the rest is negative",
+    )  # fmt: skip
     data.add_argument(
         "--group-column", metavar="NAME", help="what a split must not divide, such as the patient"
     )
@@ -104,7 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     result = parser.add_argument_group("result")
     result.add_argument("--out", metavar="DIR", help="folder for the results; default: a new one")
     result.add_argument("--overwrite", action="store_true", help="replace an earlier run there")
-    result.add_argument("--resume", action="store_true", help="go on with the run that is there")
+    result.add_argument("--resume", action="store_true", help="go on with the run that is there, if any")
     defaults = {field.name: field.default for field in dataclasses.fields(DetectOptions)}
     parser.set_defaults(**defaults)
     for action in parser._actions:
