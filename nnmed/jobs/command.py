@@ -14,8 +14,9 @@ OK, FAILED, USAGE, DATA, MODEL, INTERRUPTED = 0, 1, 2, 3, 4, 130
 def run_command(job: Callable[[], object]) -> int:
     """Call `job` and return the exit status.
 
-    0 success, 2 wrong usage, 3 bad data or a full disk, 4 bad model file, 130 interrupted,
-    1 any other error that nnmed foresees. What it does not foresee keeps its traceback.
+    0 success, 2 wrong usage, 3 bad data, 4 bad model file, 130 interrupted, 1 any other error
+    that nnmed foresees; 3 or 4 also where a result or a model file cannot be written. What
+    it does not foresee keeps its traceback.
     """
     _print_any_name()
     try:

@@ -105,7 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     result = parser.add_argument_group("result")
     result.add_argument("--out", metavar="DIR", help="folder for the results; default: a new one")
     result.add_argument("--overwrite", action="store_true", help="replace an earlier run there")
-    result.add_argument("--resume", action="store_true", help="go on with the run that is there, if any")
+    result.add_argument("--resume", action="store_true", help="go on with a run that is there")
     defaults = {field.name: field.default for field in dataclasses.fields(DetectOptions)}
     parser.set_defaults(**defaults)
     for action in parser._actions:
