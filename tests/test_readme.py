@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import code
 import re
 import subprocess
 import sys
@@ -48,8 +49,8 @@ def listed_flags(text: str) -> list[str]:
 
 
 def test_the_tour_runs(tmp_path):
-    code = "\n".join(blocks(read("README.md"), "python"))
-    command = [sys.executable, "-W", "error", "-c", code]
+    tour = "\n".join(blocks(read("README.md"), "python"))
+    command = [sys.executable, "-W", "error", "-c", tour]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     said = result.stdout
@@ -59,6 +60,24 @@ def test_the_tour_runs(tmp_path):
     losses = [float(value) for value in re.findall(r"loss (\S+)", said)]
     assert losses[-1] < 0.8 * losses[0]
     assert float(said.splitlines()[-1]) < 1e-12  # fast kernels against loops
+
+
+class Typist(code.InteractiveConsole):
+    """An interactive Python that only reads."""
+
+    def runcode(self, code):
+        pass
+
+    def showsyntaxerror(self, filename=None, **options):
+        raise AssertionError("".join(self.buffer)) from sys.exc_info()[1]
+
+
+def test_the_tour_can_be_typed():
+    for block in blocks(read("README.md"), "python"):
+        typist = Typist()
+        for line in [*block.splitlines(), ""]:
+            unfinished = typist.push(line)
+        assert not unfinished
 
 
 def test_the_line_to_break_is_there():
