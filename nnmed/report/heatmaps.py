@@ -31,7 +31,7 @@ def heat_map_page(
     maps : sequence of (h, w) arrays
         Heat of 0 or more, of any resolution; scaled to its own maximum.
     captions : sequence of str, or of sequences of lines
-        Three lines of 24 columns are shown; a longer line is broken once.
+        Three lines of 25 columns are shown; a longer line is broken once.
     masks : list of (H, W) arrays or None, optional
         Drawn as an outline: where the finding really is.
     boxes : list of (K, 4) arrays or None, optional
@@ -60,7 +60,7 @@ def heat_map_page(
             for each in (left, right):
                 _outline(each, masks and masks[i], boxes and boxes[i])
             lines = [captions[i]] if isinstance(captions[i], str) else captions[i]
-            caption(left, *[part for line in lines for part in two_lines(line, 24)][:3])
+            caption(left, *[part for line in lines for part in two_lines(line, 25)][:3])
     if count:
         _colour_bar(page, layer)
     return page.figure

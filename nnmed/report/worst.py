@@ -66,7 +66,7 @@ def worst_errors(
             for axes, i in zip(page.row(len(some)), some):
                 show(axes, load(i))
                 verdict = f"{shorten(true, 14)}, p = {probabilities[i]:.3f}"
-                caption(axes, *two_lines(cases[i], 24), verdict)
+                caption(axes, *two_lines(cases[i], 25), verdict)
     return page.figure
 
 
