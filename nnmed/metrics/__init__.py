@@ -35,7 +35,7 @@ from nnmed.metrics.evaluate import (
     evaluate_multiclass,
 )
 from nnmed.metrics.score import Score, Undefined, to_json, to_plain
-from nnmed.metrics.threshold import Threshold, choose_threshold
+from nnmed.metrics.threshold import Threshold, bagged_threshold, choose_threshold
 
 __all__ = [
     "BINARY_SCORES",
@@ -44,6 +44,7 @@ __all__ = [
     "Undefined",
     "accuracy",
     "average_precision",
+    "bagged_threshold",
     "balanced_accuracy",
     "binary_curves",
     "bootstrap",

@@ -7,13 +7,15 @@ rounding cannot turn a decision, plus one below all of them (everything positive
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
 from nnmed.errors import UsageError
-from nnmed.metrics import inputs
-from nnmed.metrics.ranking import ROUNDING, Ranking
+from nnmed.metrics import cells, inputs
+from nnmed.metrics.bootstrap import bootstrap
+from nnmed.metrics.ranking import ROUNDING, Ranking, cells_at
 from nnmed.metrics.score import ratio
 
 METHODS = ("youden", "f1", "sensitivity")
@@ -100,6 +102,56 @@ def choose_threshold(
         f1=float(2 * tp[best] / (tp[-1] + tp[best] + fp[best])),
         n=int(kept.sum()),
     )
+
+
+def bagged_threshold(
+    y_true,
+    y_prob,
+    method: str = "youden",
+    groups=None,
+    seed: int = 0,
+    *,
+    target: float = 0.9,
+    resamples: int = 500,
+) -> Threshold:
+    """Choose the threshold as the mean of those of bootstrap resamples of the patients.
+
+    On some ten or twenty positive cases the best threshold hangs on one or two of them, and
+    falls apart on other data. The mean over resamples moves little when a case does
+    (bagging; Breiman, Machine Learning 24, 1996).
+
+    Parameters
+    ----------
+    groups : sequence of n, optional
+        The patient of each case, as in :func:`~nnmed.metrics.bootstrap.bootstrap`.
+
+    Returns
+    -------
+    Threshold
+        As :func:`choose_threshold` gives it, for the mean.
+    """
+    single = choose_threshold(y_true, y_prob, method, target=target)
+    if single.reason is not None:
+        return single
+    y_true, y_prob = inputs.binary(y_true, "y_true"), np.asarray(y_prob, np.float64)
+    ranked = Ranking(y_true, y_prob)
+    cuts = [_midway(ranked.thresholds, index) for index in range(len(ranked.thresholds))]
+
+    def best(tp, fp) -> float:
+        both = tp[-1] > 0 and fp[-1] > 0
+        return cuts[_last_best(_merit(method, tp, fp, target))] if both else float("nan")
+
+    def statistic(weights):
+        return np.array([best(tp, fp) for tp, fp in zip(*ranked.cumulate(weights))])
+
+    groups = range(len(y_true)) if groups is None else groups
+    value = float(np.nanmean(bootstrap(statistic, groups, seed=seed, resamples=resamples)))
+    table = cells_at(y_true, y_prob >= value, np.ones((1, len(y_true))))
+    scores = {
+        f.__name__: float(f(table)[0]) for f in (cells.sensitivity, cells.specificity, cells.f1)
+    }
+    description = f"{single.description}, mean over {resamples} resamples of patients"
+    return dataclasses.replace(single, value=value, description=description, **scores)
 
 
 def _merit(method, tp, fp, target):

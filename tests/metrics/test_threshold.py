@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nnmed import metrics
 from nnmed.errors import UsageError
+from nnmed.metrics import bagged_threshold, choose_threshold, f1
 
 probability = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(0, 1))
 
@@ -84,3 +85,42 @@ def test_bad_arguments():
         metrics.choose_threshold([0, 1], [0, 1], "best")
     with pytest.raises(UsageError, match="target"):
         metrics.choose_threshold([0, 1], [0, 1], "sensitivity", target=90)
+
+
+def noisy_cases(seed, n=60):
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(n) % 4 == 0).astype(int)
+    logits = rng.standard_normal(n) + 1.5 * labels
+    return labels, 1 / (1 + np.exp(-logits))
+
+
+@pytest.mark.parametrize("method", ["youden", "f1", "sensitivity"])
+def test_a_bagged_threshold_varies_less_and_serves_new_cases_as_well(method):
+    single, bagged = [], []
+    for seed in range(30):
+        labels, probabilities = noisy_cases(seed)
+        single.append(choose_threshold(labels, probabilities, method).value)
+        bagged.append(bagged_threshold(labels, probabilities, method).value)
+    assert np.std(bagged) < 0.9 * np.std(single)
+    labels, probabilities = noisy_cases(99, 4000)
+    if method == "f1":
+        scores = [
+            np.mean([f1(labels, probabilities >= value) for value in values])
+            for values in (single, bagged)
+        ]
+        assert scores[1] > scores[0]
+
+
+def test_a_bagged_threshold_says_what_it_gives_where_it_was_chosen():
+    labels, probabilities = noisy_cases(0)
+    groups = [f"patient {i // 2}" for i in range(len(labels))]
+    threshold = bagged_threshold(labels, probabilities, "f1", groups)
+    assert threshold.f1 == f1(labels, probabilities >= threshold.value)
+    assert "resamples" in threshold.description
+    assert threshold == bagged_threshold(labels, probabilities, "f1", groups)
+
+
+def test_a_bagged_threshold_of_one_class_says_why():
+    assert (
+        bagged_threshold([1, 1], [0.2, 0.3]).reason == choose_threshold([1, 1], [0.2, 0.3]).reason
+    )
