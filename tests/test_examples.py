@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,14 @@ def run_folder(tmp_path_factory):
     assert result.returncode == 0, result.stderr
     assert f"results are in {out}" in result.stdout
     return out
+
+
+def test_the_readme_lists_what_a_run_writes(run_folder):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text[text.index("### Results") : text.index("## Five-minute tour")]
+    listed = re.findall(r"`(\w+\.\w+)`", section)
+    written = [path.name for path in run_folder.iterdir() if not path.name.startswith(".")]
+    assert sorted(listed) == sorted(written)
 
 
 def test_a_run_is_explained_in_a_picture(run_folder, tmp_path):
