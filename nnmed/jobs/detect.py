@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from nnmed import functional as F
-from nnmed import models
-from nnmed.autograd import Tensor
 from nnmed.backend import random
 from nnmed.backend.threads import set_num_threads
 from nnmed.data.datasets import Dataset, open_dataset
 from nnmed.data.leakage import check_leakage
-from nnmed.data.loader import Batch, DataLoader
+from nnmed.data.loader import DataLoader
 from nnmed.data.splits import complete_split
 from nnmed.jobs import baselines, detect_report
 from nnmed.jobs.environment import describe_environment
 from nnmed.jobs.options import DetectOptions
 from nnmed.jobs.preparation import Prepared, augmentation, fingerprint, prepare
+from nnmed.jobs.recipe import default_epochs, train
 from nnmed.jobs.run_folder import CONFIG, RunFolder
-from nnmed.metrics import Score, Threshold, choose_threshold, evaluate_binary, roc_auc
-from nnmed.optim import AdamW
-from nnmed.optim.lr_scheduler import OneCycleLR
-from nnmed.training import Trainer, check_settings, predict_probabilities
+from nnmed.metrics import Score, Threshold, bagged_threshold, evaluate_binary
+from nnmed.training import check_settings, predict_probabilities
 
-LABEL_SMOOTHING = 0.05
-WEIGHT_DECAY = 0.05
-DROPOUT = 0.2
+THRESHOLD = "f1"
 
 
 @dataclass
@@ -93,6 +87,8 @@ def _detect(options: DetectOptions, folder: RunFolder) -> Detection:
     leaks = check_leakage(dataset, splits)
     print(leaks.summary(), flush=True)
 
+    if options.epochs is None:
+        options = replace(options, epochs=default_epochs(len(prepared.samples["train"])))
     settings = {**options.settings(), "images": fingerprint(dataset, prepared)}
     if options.resume:
         _check_same(folder, settings)
@@ -110,16 +106,16 @@ def _detect(options: DetectOptions, folder: RunFolder) -> Detection:
         folder.open(description)
     folder.write_json(CONFIG, description)
     print(f"results go to {folder.path}", flush=True)
-    model, rows, best_epoch = _train(options, settings, prepared, folder)
+    model, rows, best_epoch = train(options, settings, prepared, folder.path)
 
     val = _predict(model, dataset, prepared, "val", options)
-    threshold = choose_threshold(val.labels, val.probabilities, "youden")
+    threshold = bagged_threshold(val.labels, val.probabilities, THRESHOLD, val.groups, options.seed)
     test = _predict(model, dataset, prepared, "test", options)
     for side in (val, test):
         side.scores = evaluate_binary(
             side.labels, side.probabilities, threshold.value, side.groups, options.seed
         )
-    beside = _baselines(dataset, prepared, test, options.seed)
+    beside = _baselines(dataset, prepared, val, test, options.seed)
     result = Detection(folder, val, test, threshold, beside)
     facts = {
         **description,
@@ -181,71 +177,6 @@ def _introduce(dataset: Dataset, splits: list[str], synthetic: bool) -> None:
         )
 
 
-def _train(options: DetectOptions, settings: dict, prepared: Prepared, folder: RunFolder):
-    train, val = prepared.samples["train"], prepared.samples["val"]
-    channels = train[0].image.shape[0]
-    model = models.build(options.model, channels, 2, dropout=DROPOUT)
-    batch_size = min(options.batch_size, len(train))
-    loader = DataLoader(
-        train,
-        batch_size,
-        shuffle=True,
-        seed=options.seed,
-        workers=options.workers,
-        transform=augmentation(),
-        drop_last=True,
-    )
-    optimizer = AdamW(_decay_groups(model), lr=options.lr)
-    schedule = OneCycleLR(
-        optimizer, options.lr, total_steps=options.epochs * len(loader), pct_start=0.2
-    )
-    val_loader = DataLoader(val, options.batch_size)
-    val_labels = np.array([sample.label for sample in val])
-
-    def validate(model) -> dict[str, float]:
-        probability = predict_probabilities(model, val_loader).astype(np.float64)
-        chosen = probability[np.arange(len(val)), val_labels]
-        loss = float(-np.log(np.maximum(chosen, 1e-12)).mean())
-        return {"val_loss": loss, "val_roc_auc": float(roc_auc(val_labels, probability[:, 1]))}
-
-    trainer = Trainer(
-        model,
-        optimizer,
-        _loss,
-        epochs=options.epochs,
-        folder=folder.path,
-        validate=validate,
-        schedule=schedule,
-        monitor="val_loss",
-        settings=settings,
-        report=lambda row: _report_epoch(row, options.epochs),
-    )
-    rows = trainer.fit(loader, resume=options.resume)
-    return model, rows, trainer.load_best()
-
-
-def _decay_groups(model) -> list[dict]:
-    """Decay the weights, but not biases or the scales of batch norm."""
-    parameters = list(model.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
-def _loss(output: Tensor, batch: Batch) -> Tensor:
-    return F.cross_entropy(output, Tensor(batch.label), label_smoothing=LABEL_SMOOTHING)
-
-
-def _report_epoch(row: dict, epochs: int) -> None:
-    print(
-        f"epoch {row['epoch']:3}/{epochs}  loss {row['train_loss']:.4f}  "
-        f"val loss {row['val_loss']:.4f}  val ROC-AUC {row['val_roc_auc']:.3f}  "
-        f"{row['seconds']:.1f} s",
-        flush=True,
-    )
-
-
 def _predict(model, dataset: Dataset, prepared: Prepared, side: str, options) -> Evaluation:
     loader = DataLoader(prepared.samples[side], options.batch_size)
     probabilities = predict_probabilities(model, loader, mirror=True, progress=side)[:, 1]
@@ -254,7 +185,7 @@ def _predict(model, dataset: Dataset, prepared: Prepared, side: str, options) ->
     return Evaluation(indices, dataset.labels[indices], probabilities, groups, {})
 
 
-def _baselines(dataset: Dataset, prepared: Prepared, test: Evaluation, seed: int):
+def _baselines(dataset: Dataset, prepared: Prepared, val: Evaluation, test: Evaluation, seed: int):
     """Return the test scores of the baselines, fitted on train, chosen on validation."""
     sides = prepared.samples
     train_values = np.concatenate([s.image.ravel() for s in sides["train"]])
@@ -265,13 +196,15 @@ def _baselines(dataset: Dataset, prepared: Prepared, test: Evaluation, seed: int
             s, low, high
         ),
     }
-    labels = {side: dataset.labels[prepared.indices[side]] for side in sides}
+    train_labels = dataset.labels[prepared.indices["train"]]
     result = {}
     for name, extract in features.items():
         x = {side: extract(samples) for side, samples in sides.items()}
-        model = baselines.fit_best(x["train"], labels["train"], x["val"], labels["val"])
-        threshold = choose_threshold(labels["val"], model.probabilities(x["val"]), "youden")
+        model = baselines.fit_best(x["train"], train_labels, x["val"], val.labels)
+        threshold = bagged_threshold(
+            val.labels, model.probabilities(x["val"]), THRESHOLD, val.groups, seed
+        )
         result[name] = evaluate_binary(
-            labels["test"], model.probabilities(x["test"]), threshold.value, test.groups, seed
+            test.labels, model.probabilities(x["test"]), threshold.value, test.groups, seed
         )
     return result

@@ -17,6 +17,11 @@ _FIXED = (
 )  # fmt: skip
 
 
+# What small lesions in a few hundred images want, and what the synthetic nodules want.
+OWN = {"model": "resnet", "lr": 2e-3}
+SYNTHETIC = {"model": "cnn", "lr": 3e-3, "epochs": 8}
+
+
 @dataclass
 class DetectOptions:
     """Options of :func:`nnmed.jobs.detect.detect`; the flags' help texts describe them."""
@@ -28,10 +33,10 @@ class DetectOptions:
     group_column: str | None = None
     split_column: str | None = None
     size: int = 96
-    model: str = "resnet"
-    epochs: int = 30
+    model: str | None = None
+    epochs: int | None = None
     batch_size: int = 32
-    lr: float = 2e-3
+    lr: float | None = None
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
@@ -41,8 +46,11 @@ class DetectOptions:
     resume: bool = False
 
     def __post_init__(self):
+        for name, value in (SYNTHETIC if self.data is None else OWN).items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
         for name, least in (("size", 16), ("epochs", 1), ("batch_size", 2), ("workers", 0)):
-            if getattr(self, name) < least:
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 flag = name.replace("_", "-")
                 raise UsageError(f"--{flag} must be at least {least}, got {getattr(self, name)}")
         if self.threads is not None and self.threads < 1:
@@ -91,10 +99,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--split-column", metavar="NAME", help="train, val or test for each image")
     train = parser.add_argument_group("training")
     train.add_argument("--size", type=int, help="images become SIZE x SIZE pixels")
-    train.add_argument("--model", choices=sorted(MODELS), help="the network")
-    train.add_argument("--epochs", type=int, help="how often all training images are seen")
+    train.add_argument(
+        "--model",
+        choices=sorted(MODELS),
+        help="the network; default: resnet, for the synthetic images cnn",
+    )
+    train.add_argument(
+        "--epochs",
+        type=int,
+        help="how often all training images are seen; default: by their number, 8 to 40",
+    )
     train.add_argument("--batch-size", type=int, help="images a step")
-    train.add_argument("--lr", type=float, help="the largest learning rate")
+    train.add_argument(
+        "--lr",
+        type=float,
+        help="the largest learning rate; default: 0.002, for the synthetic images 0.003",
+    )
     train.add_argument("--seed", type=int, help="of every random draw")
     machine = parser.add_argument_group("machine")
     machine.add_argument(

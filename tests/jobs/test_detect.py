@@ -49,7 +49,7 @@ def test_metrics_are_strict_json_with_intervals_and_provenance(run):
         score = metrics[side]["scores"]["roc_auc"]
         assert score["low"] <= score["value"] <= score["high"]
         assert score["n"] == metrics[side]["n"]
-    assert metrics["threshold"]["method"] == "youden"
+    assert metrics["threshold"]["method"] == "f1"
     assert metrics["threshold"]["n"] == metrics["val"]["n"]
     assert metrics["synthetic"] is False
     assert metrics["environment"]["packages"]["numpy"] == np.__version__

@@ -1,0 +1,96 @@
+"""How a detector is trained: network, loss, optimizer, schedule, and their constants.
+
+Chosen by grouped cross-validation on ultrasound images, never on test images.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnmed import functional as F
+from nnmed import models
+from nnmed.autograd import Tensor
+from nnmed.data.loader import Batch, DataLoader
+from nnmed.jobs.options import DetectOptions
+from nnmed.jobs.preparation import Prepared, augmentation
+from nnmed.metrics import roc_auc
+from nnmed.optim import AdamW
+from nnmed.optim.lr_scheduler import OneCycleLR
+from nnmed.training import Trainer, predict_probabilities
+
+WEIGHT_DECAY = 0.05
+DROPOUT = 0.2
+WARM_UP = 0.2  # share of the steps in which the learning rate rises
+IMAGES_SEEN = 22_000
+FEWEST_EPOCHS, MOST_EPOCHS = 8, 40
+
+
+def default_epochs(count: int) -> int:
+    """Return how many epochs show about 22,000 images, of `count` in the training set."""
+    return int(np.clip(round(IMAGES_SEEN / count), FEWEST_EPOCHS, MOST_EPOCHS))
+
+
+def train(options: DetectOptions, settings: dict, prepared: Prepared, folder):
+    """Train, and return the model with its best weights, the history, and the best epoch."""
+    samples, val = prepared.samples["train"], prepared.samples["val"]
+    channels = samples[0].image.shape[0]
+    model = models.build(options.model, channels, 2, dropout=DROPOUT)
+    batch_size = min(options.batch_size, len(samples))
+    loader = DataLoader(
+        samples,
+        batch_size,
+        shuffle=True,
+        seed=options.seed,
+        workers=options.workers,
+        transform=augmentation(),
+        drop_last=True,
+    )
+    optimizer = AdamW(_decay_groups(model), lr=options.lr)
+    schedule = OneCycleLR(
+        optimizer, options.lr, total_steps=options.epochs * len(loader), pct_start=WARM_UP
+    )
+    val_loader = DataLoader(val, options.batch_size)
+    val_labels = np.array([sample.label for sample in val])
+
+    def validate(model) -> dict[str, float]:
+        probability = predict_probabilities(model, val_loader).astype(np.float64)
+        chosen = probability[np.arange(len(val)), val_labels]
+        loss = float(-np.log(np.maximum(chosen, 1e-12)).mean())
+        return {"val_loss": loss, "val_roc_auc": float(roc_auc(val_labels, probability[:, 1]))}
+
+    trainer = Trainer(
+        model,
+        optimizer,
+        _loss,
+        epochs=options.epochs,
+        folder=folder,
+        validate=validate,
+        schedule=schedule,
+        monitor="val_loss",
+        settings=settings,
+        report=lambda row: _report_epoch(row, options.epochs),
+    )
+    rows = trainer.fit(loader, resume=options.resume)
+    return model, rows, trainer.load_best()
+
+
+def _decay_groups(model) -> list[dict]:
+    """Decay the weights, but not biases or the scales of batch norm."""
+    parameters = list(model.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _loss(output: Tensor, batch: Batch) -> Tensor:
+    return F.cross_entropy(output, Tensor(batch.label))
+
+
+def _report_epoch(row: dict, epochs: int) -> None:
+    print(
+        f"epoch {row['epoch']:3}/{epochs}  loss {row['train_loss']:.4f}  "
+        f"val loss {row['val_loss']:.4f}  val ROC-AUC {row['val_roc_auc']:.3f}  "
+        f"{row['seconds']:.1f} s",
+        flush=True,
+    )
