@@ -117,7 +117,8 @@ def test_flags_and_defaults_are_those_of_the_command(name):
     assert listed_flags(text) == list(flags)
     for flag, action in flags.items():
         row = re.search(rf"^\| `{flag}(?: \S+)?` \|[^|]*\|[^|]*\|$", text, flags=re.MULTILINE)[0]
-        for value in {action.default, *(action.choices or ())} - {None, False}:
+        by_data = {given.get(action.dest) for given in (options.OWN, options.SYNTHETIC)}
+        for value in {action.default, *(action.choices or ()), *by_data} - {None, False}:
             assert re.search(rf"(?<![\w.]){re.escape(str(value))}(?![\w.])", row), (flag, value)
 
 
