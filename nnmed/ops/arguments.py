@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def check_same_dtype(name: str, **tensors: Tensor | None) -> None:
 
 def pair(value, name: str) -> tuple[int, int]:
     """Return an integer or a sequence of two as a pair of ints."""
-    values = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    values = tuple(value) if isinstance(value, Iterable) else (value, value)
     if len(values) == 1:
         values *= 2
     if len(values) != 2 or not all(isinstance(v, (int, np.integer)) for v in values):
@@ -105,10 +105,10 @@ def pair(value, name: str) -> tuple[int, int]:
 
 
 def check_positive(function: str, **numbers) -> None:
-    """Raise UsageError unless all numbers are at least 1."""
+    """Raise UsageError unless all numbers are integers of at least 1."""
     for name, values in numbers.items():
-        if min(values) < 1:
-            raise UsageError(f"{function}: {name} must be at least 1, got {values}")
+        if not all(isinstance(v, (int, np.integer)) and v >= 1 for v in values):
+            raise UsageError(f"{function}: {name} must be integers of at least 1, got {values}")
 
 
 def dimension(dim: int, ndim: int) -> int:

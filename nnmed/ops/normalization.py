@@ -160,15 +160,16 @@ def batch_norm(
     ShapeError
         If a channel has only one value in training, or lengths differ from C.
     UsageError
-        If running statistics are missing outside training.
+        If running statistics are missing outside training, or are no Tensors.
     """
     x = as_tensor(input)
+    weight, bias = (None if t is None else as_tensor(t) for t in (weight, bias))
     check_same_dtype("batch_norm", input=x, weight=weight, bias=bias)
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: input must be (N, C) or (N, C, ...), got {x.shape}")
     buffers = dict(running_mean=running_mean, running_var=running_var)
-    _check_lengths(x, dict(buffers, weight=weight, bias=bias))
     _check_buffers(buffers, training)
+    _check_lengths(x, dict(buffers, weight=weight, bias=bias))
     if training and x.numel() == x.shape[1]:
         raise ShapeError(
             "batch_norm: training needs more than one value per channel, "
@@ -216,6 +217,11 @@ def _check_buffers(buffers, training) -> None:
     if missing and not training:
         raise UsageError(f"batch_norm: training=False needs {' and '.join(missing)}")
     for name, tensor in buffers.items():
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise UsageError(
+                f"batch_norm: {name} must be a Tensor, which training changes in place, "
+                f"got {type(tensor).__name__}"
+            )
         if tensor is not None and tensor._requires_grad:
             raise GradientError(
                 f"batch_norm: {name} requires a gradient, but running statistics are constants: "

@@ -199,7 +199,7 @@ def max_pool2d(
     ShapeError
         If the picture is smaller than a window, or a window lies in the padding alone.
     """
-    kernel, stride = _kernel_and_stride(kernel_size, stride)
+    kernel, stride = _kernel_and_stride("max_pool2d", kernel_size, stride)
     padding, dilation = pair(padding, "padding"), pair(dilation, "dilation")
     check_positive("max_pool2d", dilation=dilation)
     x, batched = pictures("max_pool2d", input)
@@ -237,7 +237,7 @@ def avg_pool2d(
     """
     if divisor_override == 0:
         raise UsageError("avg_pool2d: divisor_override must not be 0")
-    kernel, stride = _kernel_and_stride(kernel_size, stride)
+    kernel, stride = _kernel_and_stride("avg_pool2d", kernel_size, stride)
     padding = pair(padding, "padding")
     x, batched = pictures("avg_pool2d", input)
     size = _output_size("avg_pool2d", x.shape, kernel, stride, padding, (1, 1), ceil_mode)
@@ -245,10 +245,10 @@ def avg_pool2d(
     return batched(AvgPool2d(kernel, stride, padding, size, *divisor)(x))
 
 
-def _kernel_and_stride(kernel_size, stride):
+def _kernel_and_stride(name, kernel_size, stride):
     kernel = pair(kernel_size, "kernel_size")
     stride = kernel if stride is None else pair(stride, "stride")
-    check_positive("pooling", kernel_size=kernel, stride=stride)
+    check_positive(name, kernel_size=kernel, stride=stride)
     return kernel, stride
 
 

@@ -133,6 +133,8 @@ X, W = tensor(8, 1, 64, 64), tensor(16, 3, 3, 3)
         (lambda: conv2d(tensor(1, 3, 9, 9), W, tensor(3)), ShapeError, r"bias must be \(16,\)"),
         (lambda: conv2d(tensor(1, 3, 9, 9), W, stride=0), UsageError, "stride"),
         (lambda: conv2d(tensor(1, 3, 9, 9), W, groups=0), UsageError, "groups"),
+        (lambda: conv2d(tensor(1, 3, 9, 9), W, groups=1.0), UsageError, "groups.*integers"),
+        (lambda: conv2d(tensor(1, 3, 9, 9), W, stride=1.5), UsageError, "stride.*integer"),
         (lambda: conv2d(tensor(1, 3, 9, 9), W, padding=-1), UsageError, "negative"),
         (lambda: conv2d(tensor(1, 3, 9, 9), W, padding="full"), UsageError, "'full'"),
         (lambda: conv2d(tensor(1, 3, 9, 9), W, 0, 2, "same"), DTypeError, "bias"),

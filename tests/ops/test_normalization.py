@@ -108,6 +108,13 @@ def test_float32_stays_accurate_far_from_zero(mean):
     np.testing.assert_allclose(y.numpy(), exact, atol=5e-6)
 
 
+def test_weight_and_bias_may_be_arrays():
+    x, weight = nnmed.Tensor(np.random.default_rng(0).standard_normal((2, 3, 4))), np.arange(3.0)
+    y = batch_norm(x, None, None, weight, weight + 1, training=True)
+    expected = batch_norm(x, None, None, training=True).numpy() * weight[:, None]
+    np.testing.assert_allclose(y.numpy(), expected + weight[:, None] + 1, atol=1e-12)
+
+
 def test_constant_channel_gives_the_bias():
     x = nnmed.Tensor(np.full((2, 3, 4, 4), 7.3, np.float32), requires_grad=True)
     bias = nnmed.Tensor([1.0, 2.0, 3.0])
@@ -137,6 +144,7 @@ def test_output_and_gradient_are_channels_last():
     [
         (lambda x, s: batch_norm(x[:1, :, 0, 0], None, None, training=True), ShapeError, "more"),
         (lambda x, s: batch_norm(x, None, s), UsageError, "running_mean"),
+        (lambda x, s: batch_norm(x, s.numpy(), s), UsageError, "running_mean must be a Tensor"),
         (lambda x, s: batch_norm(x, s, s, weight=s[:2]), ShapeError, "weight must have shape"),
         (lambda x, s: batch_norm(x, s.double(), s, weight=s.double()), DTypeError, "one dtype"),
         (lambda x, s: batch_norm(x[0, 0, 0], s, s), ShapeError, "input must be"),
