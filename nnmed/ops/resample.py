@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
 from nnmed import kernels
 from nnmed.autograd import Op, Tensor
 from nnmed.errors import ShapeError, UsageError
-from nnmed.kernels.resample.taps import linear_taps, nearest_taps, padding_taps
+from nnmed.kernels.resample.taps import linear_taps, nearest_taps, padding_taps, triangle_taps
 from nnmed.ops.arguments import as_tensor, check_same_dtype
 from nnmed.ops.shape import reshape
 
@@ -26,7 +27,7 @@ class Interpolate(Op):
     """Resize by weighted sums of neighbours, separately along rows and columns.
 
     y[n,c,i,j] = sum over s,t of a[i,s] b[j,t] x[n,c, r[i,s], q[j,t]]
-    dx[n,c,a,b] = sum of a[i,s] b[j,t] dy[n,c,i,j] over all (i,s), (j,t) with r[i,s]=a, q[j,t]=b
+    dx[n,c,k,l] = sum of a[i,s] b[j,t] dy[n,c,i,j] over all (i,s), (j,t) with r[i,s]=k, q[j,t]=l
 
     Nearest: one neighbour, r[i] = floor(i * scale). Bilinear: the two on either side of the
     position (i + 1/2) * scale - 1/2, or i * scale with align_corners, weighted by nearness.
@@ -55,7 +56,7 @@ class Interpolate(Op):
 class InterpolateInputGrad(Op):
     """The gradient of interpolate, as an op of its own: the transposed linear map.
 
-    y[n,c,a,b] = sum of a[i,s] b[j,t] x[n,c,i,j] over all (i,s), (j,t) with r[i,s]=a, q[j,t]=b
+    y[n,c,k,l] = sum of a[i,s] b[j,t] x[n,c,i,j] over all (i,s), (j,t) with r[i,s]=k, q[j,t]=l
     dx = interpolation of dy
     """
 
@@ -113,6 +114,7 @@ def interpolate(
     mode="nearest",
     align_corners=None,
     recompute_scale_factor=None,
+    antialias=False,
 ) -> Tensor:
     """Return pictures resized to `size` or by `scale_factor`.
 
@@ -130,6 +132,9 @@ def interpolate(
         With bilinear: whether the centres of the corner pixels meet, instead of the edges.
     recompute_scale_factor : bool, optional
         Compute positions from the lengths, not from the `scale_factor` given.
+    antialias : bool
+        With bilinear: where a picture shrinks, average over all pixels that an output pixel
+        covers, weighted by nearness, instead of over two.
 
     Raises
     ------
@@ -140,7 +145,7 @@ def interpolate(
     """
     x = as_tensor(input)
     check_same_dtype("interpolate", input=x)
-    _check_mode(mode, align_corners)
+    _check_mode(mode, align_corners, antialias)
     dims = x.ndim - 2
     if dims not in ((2,) if mode == "bilinear" else (1, 2)) or 0 in x.shape[1:]:
         raise ShapeError(
@@ -148,8 +153,9 @@ def interpolate(
             f"N empty; got {x.shape} with mode {mode!r}"
         )
     sizes, factors = _target(x.shape[2:], size, scale_factor, recompute_scale_factor)
+    options = mode, align_corners, antialias, x.dtype
     taps = [
-        _taps(n, o, None if _ignores_factor(mode, dims, n, o) else f, mode, align_corners, x.dtype)
+        _taps(n, o, None if _ignores_factor(mode, dims, n, o) else f, *options)
         for n, o, f in zip(x.shape[2:], sizes, factors)
     ]
     if dims == 2:
@@ -187,7 +193,7 @@ def pad(input, pad, mode="constant", value=None) -> Tensor:
             f"pad: mode must be 'constant', or one of {', '.join(_LONGEST)} without a value; "
             f"got mode {mode!r}, value {value}"
         )
-    flat = tuple(pad)
+    flat = tuple(pad) if isinstance(pad, Iterable) else (pad,)
     if len(flat) % 2 or len(flat) > 2 * x.ndim or not all(map(_is_integer, flat)):
         raise UsageError(
             f"pad: expected a pair of integers for each of at most {x.ndim} dimensions, got {pad}"
@@ -237,11 +243,13 @@ def _is_integer(value) -> bool:
     return isinstance(value, (int, np.integer))
 
 
-def _check_mode(mode, align_corners) -> None:
+def _check_mode(mode, align_corners, antialias) -> None:
     if mode not in _MODES:
         raise UsageError(f"interpolate: unknown mode {mode!r}: one of {', '.join(_MODES)}")
     if align_corners is not None and mode != "bilinear":
         raise UsageError("interpolate: align_corners can be set with mode 'bilinear' only")
+    if antialias and mode != "bilinear":
+        raise UsageError("interpolate: antialias can be set with mode 'bilinear' only")
 
 
 def _target(lengths, size, scale_factor, recompute):
@@ -279,10 +287,12 @@ def _ignores_factor(mode, dims, length, size) -> bool:
     return mode == "nearest" and dims == 2 and size in (length, 2 * length)
 
 
-def _taps(length, size, factor, mode, align_corners, dtype):
+def _taps(length, size, factor, mode, align_corners, antialias, dtype):
     scale = length / size if factor is None else 1.0 / factor
     if mode != "bilinear":
         return nearest_taps(length, size, scale, mode == "nearest-exact", dtype)
     if align_corners:
         scale = (length - 1) / (size - 1) if size > 1 else 0.0
+    if antialias:
+        return triangle_taps(length, size, scale, dtype)
     return linear_taps(length, size, scale, bool(align_corners), dtype)

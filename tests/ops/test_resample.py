@@ -31,6 +31,12 @@ CASES = [
         OpCase(interpolate, PICTURE, dict(mode="bilinear", align_corners=True, **arguments))
         for arguments in RESIZE
     ),
+    # Not the last: where a length stays, PyTorch 2.13 forgets the factor forward only, so that
+    # its gradient is not that of its result.
+    *(
+        OpCase(interpolate, PICTURE, dict(mode="bilinear", antialias=True, **arguments))
+        for arguments in (*RESIZE[:-1], dict(size=(2, 3), align_corners=True))
+    ),
     OpCase(interpolate, dict(input=(2, 3, 7)), dict(scale_factor=1.5)),
     OpCase(interpolate, dict(input=(1, 2, 1, 1)), dict(size=(3, 2), mode="bilinear")),
     OpCase(pad, PICTURE, dict(pad=(1, 2))),
@@ -109,7 +115,9 @@ def test_empty_batch_and_layout(function):
         (lambda x: interpolate(x, scale_factor=0.1), ShapeError, "empty"),
         (lambda x: interpolate(x[0], size=4, mode="bilinear"), ShapeError, "input must be"),
         (lambda x: interpolate(x.long(), size=4), DTypeError, "float"),
+        (lambda x: interpolate(x, size=2, antialias=True), UsageError, "antialias"),
         (lambda x: pad(x, (1,)), UsageError, "pair"),
+        (lambda x: pad(x, 1), UsageError, "pair"),
         (lambda x: pad(x, (1,) * 10), UsageError, "at most 4"),
         (lambda x: pad(x, (-3, -3)), ShapeError, "crops more"),
         (lambda x: pad(x, (1, 1), mode="wrap"), UsageError, "mode"),

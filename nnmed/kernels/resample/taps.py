@@ -41,6 +41,25 @@ def linear_taps(size, output_size, scale, align_corners, dtype):
     return np.stack([low, high], axis=1), np.stack([1 - share, share], axis=1)
 
 
+def triangle_taps(size, output_size, scale, dtype):
+    """Return (index, weight) of linear interpolation without aliasing.
+
+    Output o weighs the pixels around ``(o + 0.5) * scale`` by a triangle that reaches
+    ``max(scale, 1)`` to either side; the weights of an output add up to 1.
+    """
+    reach = max(scale, 1.0)
+    centre = (np.arange(output_size) + 0.5) * scale
+    first = np.maximum(np.floor(centre - reach + 0.5).astype(np.intp), 0)
+    last = np.minimum(np.floor(centre + reach + 0.5).astype(np.intp), size) - 1
+    index = first[:, None] + np.arange((last - first).max() + 1)
+    weight = np.maximum(1 - np.abs(index + 0.5 - centre[:, None]) / reach, 0)
+    weight[index > last[:, None]] = 0
+    weight /= weight.sum(axis=1, keepdims=True)
+    # Taps of weight 0 repeat one that is used, so that no NaN comes in from elsewhere.
+    used = np.take_along_axis(index, weight.argmax(axis=1)[:, None], axis=1)
+    return np.where(weight > 0, index, used), weight.astype(dtype)
+
+
 def padding_taps(size, before, after, mode, dtype):
     """Return (index, weight) of a line padded by its own values.
 

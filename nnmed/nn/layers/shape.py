@@ -35,9 +35,18 @@ class Upsample(Module):
     mode : "nearest" or "bilinear"
     align_corners : bool, optional
         Bilinear: whether the corner pixels' centres keep their places.
+    recompute_scale_factor : bool, optional
+        Compute positions from the lengths, not from `scale_factor`.
     """
 
-    def __init__(self, size=None, scale_factor=None, mode: str = "nearest", align_corners=None):
+    def __init__(
+        self,
+        size=None,
+        scale_factor=None,
+        mode: str = "nearest",
+        align_corners=None,
+        recompute_scale_factor=None,
+    ):
         super().__init__()
         if isinstance(scale_factor, (tuple, list)):
             scale_factor = tuple(float(factor) for factor in scale_factor)
@@ -45,6 +54,7 @@ class Upsample(Module):
             scale_factor = float(scale_factor)
         self.size, self.scale_factor = size, scale_factor
         self.mode, self.align_corners = mode, align_corners
+        self.recompute_scale_factor = recompute_scale_factor
 
     def forward(self, input):
         """Map (N, C, H, W) to (N, C, H', W')."""
@@ -54,15 +64,13 @@ class Upsample(Module):
             scale_factor=self.scale_factor,
             mode=self.mode,
             align_corners=self.align_corners,
+            recompute_scale_factor=self.recompute_scale_factor,
         )
 
     def extra_repr(self):
         """Return the arguments."""
-        how = (
-            f"size={self.size}"
-            if self.scale_factor is None
-            else (f"scale_factor={self.scale_factor}")
-        )
+        name = "size" if self.scale_factor is None else "scale_factor"
+        how = f"{name}={getattr(self, name)}"
         return f"{how}, mode={self.mode!r}"
 
 
