@@ -16,7 +16,7 @@ class ShapeError(NnmedError, ValueError):
 
 
 class OutOfRangeError(ShapeError, IndexError):
-    """An index does not fit the shape of a tensor."""
+    """An index does not fit the shape of a tensor or the length of a container."""
 
 
 class DTypeError(NnmedError, TypeError):

@@ -12,7 +12,7 @@ class detect_anomaly:
     """Context manager: the first NaN or infinity, forward or backward, raises an error.
 
     The error names the op, its formula, the shapes, and the line of the user's code that
-    ran it. Every result is searched, so that code runs slower inside.
+    ran it. Every result is searched, in all threads, so that code runs slower inside.
 
     Raises
     ------

@@ -41,7 +41,8 @@ def gradcheck(
     eps : float
         Step along a direction of unit maximum.
     atol, rtol : float
-        Allowed: ``|analytic - numerical| <= atol + rtol * |numerical|``.
+        Allowed in an element: ``|analytic - numerical| <= atol + rtol * |numerical|``. Along
+        a direction v: ``atol + rtol / 100 * sum |g v|``, with g the gradient.
     directions : int
         How many random directions are tried.
     raise_exception : bool

@@ -137,7 +137,11 @@ class Tensor:
 
     def size(self, dim: int | None = None):
         """Return the shape, or the length of one dimension."""
-        return self.shape if dim is None else self.shape[dim]
+        if dim is None:
+            return self.shape
+        if not -self.ndim <= dim < self.ndim:
+            raise OutOfRangeError(f"size: dim {dim} is out of range for shape {self.shape}")
+        return self.shape[dim]
 
     def numel(self) -> int:
         """Return the number of elements."""

@@ -41,11 +41,6 @@ def seed(value: int) -> None:
         _steps.clear()
 
 
-def initial_seed() -> int:
-    """Return the seed in force (0 until :func:`seed` is called)."""
-    return _seed
-
-
 def generator(*key: int | str) -> np.random.Generator:
     """Return a generator that depends on nothing but the seed and `key`.
 
@@ -77,7 +72,7 @@ def philox_uint32(key: tuple[int, int], start: int, count: int) -> np.ndarray:
     half first; `start` must be a multiple of eight. Counter values begin at 1.
     """
     if start % 8:
-        raise ValueError(f"start must be a multiple of 8, got {start}")
+        raise UsageError(f"start must be a multiple of 8, got {start}")
     bits = np.random.Philox(key=np.array(key, np.uint64), counter=start // 8)
     words = bits.random_raw(-(-count // 2)).astype("<u8", copy=False)
     return words.view("<u4")[:count]

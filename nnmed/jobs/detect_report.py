@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from nnmed.jobs.detect import Detection, Evaluation
 
 HEAT_MAPS = 9
-SHOWN = ("roc_auc", "f1", "sensitivity", "specificity")
 
 
 def write(result: Detection, dataset: Dataset, prepared: Prepared, model, rows, facts) -> None:

@@ -6,7 +6,7 @@ import itertools
 import operator
 from collections.abc import Iterable, Iterator
 
-from nnmed.errors import UsageError
+from nnmed.errors import OutOfRangeError, UsageError
 from nnmed.nn.module import Module
 
 
@@ -41,7 +41,9 @@ class _Numbered(Module):
     def _key(self, index) -> str:
         index = operator.index(index)
         if not -len(self) <= index < len(self):
-            raise IndexError(f"{type(self).__name__} has {len(self)} modules, no index {index}")
+            raise OutOfRangeError(
+                f"{type(self).__name__} has {len(self)} modules, no index {index}"
+            )
         return list(self._modules)[index]
 
     def _from_items(self, items):

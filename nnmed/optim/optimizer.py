@@ -36,8 +36,8 @@ class Optimizer:
     Raises
     ------
     UsageError
-        If there is no parameter, one appears twice, is no leaf tensor that requires a
-        gradient, or an option is out of range.
+        If there is no parameter, one appears twice or is no leaf tensor, or an option is
+        out of range.
     """
 
     def __init__(self, params, defaults: dict):

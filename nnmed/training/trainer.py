@@ -14,6 +14,7 @@ from nnmed.errors import AnomalyError, UsageError
 from nnmed.nn import Module
 from nnmed.nn.utils import clip_grad_norm_
 from nnmed.optim import Optimizer
+from nnmed.optim.lr_scheduler import ReduceLROnPlateau
 from nnmed.training import checkpoint
 from nnmed.training.history import write_history
 
@@ -33,7 +34,8 @@ class Trainer:
     model : Module
     optimizer : Optimizer
     loss : callable (output Tensor, Batch) -> Tensor
-        Mean loss of a batch.
+        Mean loss of a batch. Class weights are its business (``F.cross_entropy`` takes
+        them), balanced sampling is the loader's (`class_weights`).
     epochs : int
     folder : str or Path
         An existing folder for checkpoints and history.
@@ -230,8 +232,6 @@ def check_settings(saved: dict, current: dict) -> None:
 
 
 def _takes_score(schedule) -> bool:
-    from nnmed.optim.lr_scheduler import ReduceLROnPlateau
-
     return isinstance(schedule, ReduceLROnPlateau)
 
 

@@ -207,6 +207,8 @@ def test_python_protocols():
     with pytest.raises(DTypeError, match="index"):
         [1, 2, 3][Tensor(1.0)]
     assert not any(value == x for value in (None,))
+    with pytest.raises(OutOfRangeError, match="dim 5"):
+        nnmed.Tensor([1.0]).size(5)
     with pytest.raises(ShapeError, match="one element"):
         x.item()
 
