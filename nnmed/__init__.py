@@ -52,4 +52,4 @@ def __getattr__(name: str):
 
 
 def __dir__():
-    return sorted(__all__)
+    return sorted({*__all__, "autograd", "backend", "errors", "kernels"})

@@ -19,7 +19,7 @@ _FIXED = (
 
 # What small lesions in a few hundred images want, and what the synthetic nodules want.
 OWN = {"model": "resnet", "lr": 2e-3}
-SYNTHETIC = {"model": "cnn", "lr": 3e-3, "epochs": 8}
+SYNTHETIC = {"model": "cnn", "lr": 3e-3, "epochs": 10}
 
 
 @dataclass

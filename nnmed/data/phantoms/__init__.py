@@ -8,7 +8,7 @@ nodule (:mod:`.nodules`); :mod:`.render` adds up the line integrals of attenuati
 pose; :mod:`.physics` turns them into photons, noise and 12-bit values; :mod:`.dicom` writes
 the file; :mod:`.collection` deals out patients, visits, labels and splits.
 
-What makes the task not trivial: nodules of 14 to 34 mm and graded contrast hide among ribs,
+What makes the task not trivial: nodules of 12 to 36 mm and graded contrast hide among ribs,
 vessels, vessels seen end on, calcified specks, nipples and anatomical noise, all of which
 normal phantoms have as well; brightness, dose, pose and photometric interpretation vary
 from image to image and have nothing to do with the label.

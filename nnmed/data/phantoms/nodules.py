@@ -8,8 +8,8 @@ import numpy as np
 
 from .anatomy import Anatomy, chord, lung
 
-DIAMETERS = (14.0, 34.0)  # mm
-CONTRASTS = (0.55, 1.4)
+DIAMETERS = (12.0, 36.0)  # mm
+CONTRASTS = (0.5, 2.0)
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Nodule:
     x, y : centre in the patient's plane, mm.
     diameter : mm.
     contrast : line integral that it adds at its centre (dimensionless). Solid soft tissue of
-        1 cm adds 0.15: most of these nodules are calcified, the more so the smaller they are.
+        1 cm adds 0.15: these nodules are calcified, the more so the smaller they are.
     lobes : amplitudes and phases of the outline's waves of order 2, 3, 4 and 5.
     """
 
