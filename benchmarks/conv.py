@@ -53,6 +53,11 @@ LAYERS = {
 }
 
 
+# OpenMP's threads, which PyTorch uses, go on spinning for a while after their work: they
+# would take a processor from whoever runs next.
+PAUSE = 0.05
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
@@ -80,7 +85,10 @@ def measure(torch, layer, options) -> str:
     clock = time.thread_time if options.threads == 1 else time.perf_counter
     times = []
     for round_ in range(options.repeat + 2):
-        row = [[timed(step, clock) for step in steps] for steps in subjects]
+        row = []
+        for steps in subjects:
+            time.sleep(PAUSE)
+            row.append([timed(step, clock) for step in steps])
         if round_ >= 2:  # the first rounds warm caches and thread pools
             times.append([[forward, forward + backward] for forward, backward in row])
     times = np.array(times) * 1e3  # round, subject, (forward, both)
