@@ -50,25 +50,26 @@ def to_device(array, device: str):
 
 
 def is_channels_last(x) -> bool:
-    """Tell whether the 4-d array `x` is a transposed view of a dense ``(N, H, W, C)`` buffer."""
-    return x.ndim == 4 and x.transpose(0, 2, 3, 1).flags.c_contiguous
+    """Tell whether `x` (N, C, ...) is a transposed view of a dense ``(N, ..., C)`` buffer."""
+    return x.ndim > 2 and nhwc(x).flags.c_contiguous
 
 
 def nhwc(x):
-    """Return the ``(N, H, W, C)`` view of the logical ``(N, C, H, W)`` array `x`."""
-    return x.transpose(0, 2, 3, 1)
+    """Return the ``(N, H, W, C)`` view of the logical ``(N, C, H, W)`` array `x`.
+
+    Likewise ``(N, L, C)`` of ``(N, C, L)`` and ``(N, D, H, W, C)`` of ``(N, C, D, H, W)``.
+    """
+    return x.transpose(0, *range(2, x.ndim), 1)
 
 
 def empty_channels_last(shape, dtype):
-    """Return an uninitialised logical ``(N, C, H, W)`` array on channels-last memory."""
-    n, c, h, w = _four(shape)
-    return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+    """Return an uninitialised logical ``(N, C, ...)`` array on channels-last memory."""
+    return np.empty(_channels_to_end(shape), dtype).transpose(_channels_to_front(shape))
 
 
 def zeros_channels_last(shape, dtype):
-    """Return a zeroed logical ``(N, C, H, W)`` array on channels-last memory."""
-    n, c, h, w = _four(shape)
-    return np.zeros((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+    """Return a zeroed logical ``(N, C, ...)`` array on channels-last memory."""
+    return np.zeros(_channels_to_end(shape), dtype).transpose(_channels_to_front(shape))
 
 
 def as_channels_last(x):
@@ -90,7 +91,11 @@ def zeros_like(x, dtype=None):
     return np.zeros_like(x, dtype=dtype, order="K", subok=False)
 
 
-def _four(shape):
-    if len(shape) != 4:
-        raise ShapeError(f"channels-last memory is for (N, C, H, W) arrays, got shape {shape}")
-    return shape
+def _channels_to_end(shape):
+    if len(shape) < 3:
+        raise ShapeError(f"channels-last memory is for (N, C, ...) arrays, got shape {shape}")
+    return (shape[0], *shape[2:], shape[1])
+
+
+def _channels_to_front(shape):
+    return (0, len(shape) - 1, *range(1, len(shape) - 1))

@@ -64,14 +64,14 @@ def _split_rows(a, b, out):
 
 
 def channel_sums(x):
-    """Return the sum of ``x`` (N, C, H, W) over images and pixels, (C,).
+    """Return the sum of ``x`` (N, C, ...) over images and pixels, (C,).
 
     On channels-last memory the sum over the first axis of short rows is slow in NumPy; a
     product with a row of ones is five times as fast. Partial sums of fixed blocks are added
     in order.
     """
     if not isinstance(x, np.ndarray) or not is_channels_last(x):
-        return x.sum(axis=(0, 2, 3))
+        return x.sum(axis=(0, *range(2, x.ndim)))
     rows = nhwc(x).reshape(-1, x.shape[1])
     blocks = chunks(len(rows), _PIXELS)
     partial = np.empty((len(blocks), x.shape[1]), x.dtype)
