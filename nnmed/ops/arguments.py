@@ -96,12 +96,18 @@ def check_same_dtype(name: str, **tensors: Tensor | None) -> None:
 
 def pair(value, name: str) -> tuple[int, int]:
     """Return an integer or a sequence of two as a pair of ints."""
-    values = tuple(value) if isinstance(value, Iterable) else (value, value)
+    return per_axis(value, 2, name)
+
+
+def per_axis(value, dims: int, name: str) -> tuple[int, ...]:
+    """Return an integer, or a sequence of one or `dims`, as `dims` ints, one for each axis."""
+    values = tuple(value) if isinstance(value, Iterable) else (value,)
     if len(values) == 1:
-        values *= 2
-    if len(values) != 2 or not all(isinstance(v, (int, np.integer)) for v in values):
-        raise UsageError(f"{name} must be an integer or a pair of integers, got {value!r}")
-    return int(values[0]), int(values[1])
+        values *= dims
+    if len(values) != dims or not all(isinstance(v, (int, np.integer)) for v in values):
+        several = {1: "one integer", 2: "a pair of integers"}.get(dims, f"{dims} integers")
+        raise UsageError(f"{name} must be an integer or {several}, got {value!r}")
+    return tuple(int(v) for v in values)
 
 
 def check_positive(function: str, **numbers) -> None:
