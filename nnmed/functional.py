@@ -7,11 +7,12 @@ from nnmed.ops.adaptive_pooling import adaptive_avg_pool2d, adaptive_max_pool2d
 from nnmed.ops.conv import conv2d, conv_transpose2d
 from nnmed.ops.cross_entropy import cross_entropy
 from nnmed.ops.dropout import dropout
+from nnmed.ops.interpolate import interpolate
 from nnmed.ops.linalg import linear
 from nnmed.ops.loss import binary_cross_entropy_with_logits, l1_loss, mse_loss, smooth_l1_loss
 from nnmed.ops.normalization import batch_norm
+from nnmed.ops.pad import pad
 from nnmed.ops.pooling import avg_pool2d, max_pool2d
-from nnmed.ops.resample import interpolate, pad
 from nnmed.ops.softmax import log_softmax, softmax
 
 __all__ = [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nnmed.kernels import blocks
-from nnmed.kernels.resample import cpu, reference
+from nnmed.kernels.resample import cpu, cpu_pad, reference
 from nnmed.kernels.resample.taps import linear_taps, nearest_taps, transposed_taps
 
 DTYPE = np.dtype(np.float64)
@@ -17,6 +17,7 @@ DTYPE = np.dtype(np.float64)
 @pytest.fixture(autouse=True, params=[40, blocks.BLOCK], ids=["small-blocks", "usual-blocks"])
 def block_size(request, monkeypatch):
     monkeypatch.setattr(cpu, "cut", partial(blocks.cut, size=request.param))
+    monkeypatch.setattr(cpu_pad, "BLOCK", request.param)
 
 
 def taps_of(kind, size, output_size):
@@ -55,19 +56,36 @@ def test_transposed_taps_make_the_transposed_matrix(kind, size, output_size):
     np.testing.assert_allclose(matrix(*back, output_size), matrix(index, weight, size).T)
 
 
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize(
     ("shape", "widths"),
     [
         ((2, 3, 4, 5), ((0, 0), (0, 0), (1, 2), (3, 0))),
-        ((2, 3, 4, 5), ((1, 0), (-1, 2), (-2, -1), (0, -5))),
-        ((2, 3, 4, 5), ((0, 0), (0, 0), (-4, 0), (1, 1))),
-        ((3,), ((2, 1),)),
-        ((), ()),
-        ((0, 2), ((1, 1), (0, 1))),
+        ((5, 3, 4, 5), ((0, 0), (1, 0), (-1, 2), (-2, -1))),
+        ((2, 3, 4, 5), ((0, 0), (0, 0), (-3, 0), (1, 1))),
+        ((2, 3, 3, 4, 5), ((0, 0), (0, 0), (2, 1), (1, 2), (0, 3))),
+        ((3, 4), ((0, 0), (2, 1))),
+        ((0, 2), ((0, 0), (0, 1))),
     ],
 )
-def test_pad_equals_loops(shape, widths):
-    x = np.random.default_rng(4).standard_normal(shape).astype(np.float32)
-    y = cpu.pad(x, widths, 7)
+def test_pad_equals_loops(mode, shape, widths):
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal(shape).astype(np.float32)
+    y, expected = (kernel.pad(x, widths, mode, 7) for kernel in (cpu, reference))
     assert y.dtype == np.float32
-    np.testing.assert_array_equal(y, reference.pad(x, widths, 7))
+    np.testing.assert_array_equal(y, expected)
+    dy = rng.standard_normal(y.shape)
+    dx, expected = (kernel.pad_input_grad(dy, widths, mode) for kernel in (cpu, reference))
+    np.testing.assert_allclose(dx, expected, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("shape", "widths"),
+    [((3,), ((2, 1),)), ((0, 2), ((1, 1), (0, 1))), ((3, 2), ((-3, 2), (1, -2)))],
+)
+def test_a_constant_pads_every_axis(shape, widths):
+    x = np.random.default_rng(4).standard_normal(shape)
+    y = cpu.pad(x, widths, "constant", 7)
+    np.testing.assert_array_equal(y, reference.pad(x, widths, "constant", 7))
+    dx = cpu.pad_input_grad(y, widths, "constant")
+    np.testing.assert_array_equal(dx, reference.pad_input_grad(y, widths, "constant"))

@@ -11,7 +11,10 @@ import numpy as np
 from nnmed.backend.arrays import empty_channels_last, nhwc
 from nnmed.backend.threads import parallel_for
 from nnmed.kernels.blocks import cut, read_tile
+from nnmed.kernels.resample.cpu_pad import pad, pad_input_grad
 from nnmed.kernels.resample.taps import transposed_taps
+
+__all__ = ["interpolate", "interpolate_input_grad", "pad", "pad_input_grad"]
 
 
 def interpolate(x, row_taps, column_taps):
@@ -83,22 +86,3 @@ def _without_unused(total, weight, axis):
     if len(unused):
         total[(slice(None),) * axis + (unused,)] = 0
     return total
-
-
-def pad(x, widths, value):
-    """Return `x` with ``widths[axis] = (before, after)`` more entries; negative ones crop."""
-    shape = tuple(n + before + after for n, (before, after) in zip(x.shape, widths))
-    y = empty_channels_last(shape, x.dtype) if x.ndim == 4 else np.empty(shape, x.dtype)
-    target = tuple(slice(max(a, 0), n - max(b, 0)) for n, (a, b) in zip(shape, widths))
-    source = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, widths))
-    for axis, part in enumerate(target):
-        # The two slabs beside the picture along this axis, within those already filled.
-        before = target[:axis]
-        y[(*before, slice(0, part.start))] = value
-        y[(*before, slice(max(part.start, part.stop), None))] = value
-    inner, picture = y[(*target, ...)], x[(*source, ...)]
-    if x.ndim == 4:
-        parallel_for(lambda image: np.copyto(inner[image], picture[image]), len(picture))
-    else:
-        inner[...] = picture
-    return y

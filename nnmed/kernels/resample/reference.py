@@ -25,12 +25,39 @@ def interpolate_input_grad(dy, row_taps, column_taps, input_size):
     return dx.astype(dy.dtype)
 
 
-def pad(x, widths, value):
+def pad(x, widths, mode, value):
     """Return `x` with ``widths[axis] = (before, after)`` more entries; negative ones crop."""
-    shape = [n + before + after for n, (before, after) in zip(x.shape, widths)]
-    y = np.full(shape, value, x.dtype)
-    for position in np.ndindex(*shape):
-        source = tuple(p - before for p, (before, _) in zip(position, widths))
-        if all(0 <= p < n for p, n in zip(source, x.shape)):
+    y = np.full([n + before + after for n, (before, after) in zip(x.shape, widths)], value, x.dtype)
+    for position in np.ndindex(*y.shape):
+        source = _source(position, x.shape, widths, mode)
+        if source is not None:
             y[position] = x[source]
     return y
+
+
+def pad_input_grad(dy, widths, mode):
+    """Return dx: each dy is added where its value was read."""
+    dx = np.zeros([n - before - after for n, (before, after) in zip(dy.shape, widths)])
+    for position in np.ndindex(*dy.shape):
+        source = _source(position, dx.shape, widths, mode)
+        if source is not None:
+            dx[source] += dy[position]
+    return dx.astype(dy.dtype)
+
+
+def _source(position, shape, widths, mode):
+    """Return where a padded array reads at `position`, None where it is the constant."""
+    source = []
+    for p, n, (before, after) in zip(position, shape, widths):
+        i = p - before
+        if mode == "reflect":
+            i = n - 1 - abs(n - 1 - abs(i))
+        elif mode == "replicate":
+            i = min(max(i, 0), n - 1)
+        elif mode == "circular":  # what is cropped on one side does not come back on the other
+            low, high = max(-before, 0), n - max(-after, 0)
+            i = low + (i - low) % (high - low)
+        elif not 0 <= i < n:
+            return None
+        source.append(i)
+    return tuple(source)

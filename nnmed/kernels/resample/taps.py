@@ -60,22 +60,6 @@ def triangle_taps(size, output_size, scale, dtype):
     return np.where(weight > 0, index, used), weight.astype(dtype)
 
 
-def padding_taps(size, before, after, mode, dtype):
-    """Return (index, weight) of a line padded by its own values.
-
-    `mode` is ``"reflect"`` (the edge is not repeated), ``"replicate"`` or ``"circular"``.
-    """
-    index = np.arange(-before, size + after)
-    if mode == "reflect":
-        index = size - 1 - np.abs(size - 1 - np.abs(index))
-    elif mode == "replicate":
-        index = np.clip(index, 0, size - 1)
-    else:  # what is cropped on one side does not come back on the other
-        line = index[max(before, 0) : len(index) - max(after, 0)]
-        index = line[(np.arange(len(index)) - max(before, 0)) % len(line)]
-    return index[:, None], np.ones((len(index), 1), dtype)
-
-
 def transposed_taps(index, weight, size):
     """Return the taps of the transposed map, from the outputs back to `size` inputs.
 

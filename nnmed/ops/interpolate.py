@@ -1,26 +1,19 @@
-"""Resizing pictures, and padding arrays of any number of dimensions."""
+"""Resizing pictures."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 
 from nnmed import kernels
 from nnmed.autograd import Op, Tensor
 from nnmed.errors import ShapeError, UsageError
-from nnmed.kernels.resample.taps import linear_taps, nearest_taps, padding_taps, triangle_taps
+from nnmed.kernels.resample.taps import linear_taps, nearest_taps, triangle_taps
 from nnmed.ops.arguments import as_tensor, check_same_dtype
 from nnmed.ops.shape import reshape
 
 _MODES = ("nearest", "nearest-exact", "bilinear")
-# How many values each mode can add on one side of a line of n.
-_LONGEST = {
-    "reflect": lambda n: n - 1,
-    "replicate": lambda n: math.inf if n else 0,
-    "circular": lambda n: n,
-}
 
 
 class Interpolate(Op):
@@ -83,30 +76,6 @@ class InterpolateInputGrad(Op):
         return 2 * int(np.prod(inputs[0], dtype=np.int64)) * a.shape[1] * b.shape[1]
 
 
-class Pad(Op):
-    """Surround x by a value: y[i + before] = x[i], the value elsewhere;   dx[i] = dy[i + before]
-
-    Negative widths crop instead; what they cut off has gradient 0.
-    """
-
-    forward_latex = (
-        r"y_{i+b} = x_i \text{ inside}, \quad y_j = v \text{ elsewhere } (b \text{ before})"
-    )
-    backward_latex = {"x": r"\frac{\partial L}{\partial x_i} = \frac{\partial L}{\partial y_{i+b}}"}
-
-    def __init__(self, widths, value):
-        self.widths, self.value = widths, value
-
-    def forward(self, x):
-        return kernels.select("resample", x).pad(x, self.widths, self.value)
-
-    def backward(self, dy):
-        return Pad(tuple((-before, -after) for before, after in self.widths), 0)(dy)
-
-    def flops(self, inputs, output):
-        return 0
-
-
 def interpolate(
     input,
     size=None,
@@ -163,80 +132,6 @@ def interpolate(
     one = nearest_taps(1, 1, 1.0, False, x.dtype)
     y = Interpolate(one, *taps)(reshape(x, (*x.shape[:2], 1, x.shape[2])))
     return reshape(y, (*x.shape[:2], *sizes))
-
-
-def pad(input, pad, mode="constant", value=None) -> Tensor:
-    """Return `input` surrounded by `value` (0 by default) or by its own values.
-
-    Parameters
-    ----------
-    input : Tensor
-        Any shape; integers too.
-    pad : sequence of int
-        ``(before, after)`` of the last dimension, then of the one before it, and so on:
-        ``(left, right, top, bottom)`` for pictures. Negative numbers crop.
-    mode : str
-        ``"constant"``; or, for one or two dimensions of ``(C, L)``, ``(C, H, W)`` and their
-        batches, ``"reflect"`` (about the edge pixels), ``"replicate"`` (of the edge pixels) or
-        ``"circular"``.
-    value : float, optional
-        What to surround by; only for ``"constant"``.
-
-    Raises
-    ------
-    ShapeError
-        If more is cropped than there is, or a mode asks for more values than there are.
-    """
-    x = as_tensor(input)
-    if mode != "constant" and (mode not in _LONGEST or value is not None):
-        raise UsageError(
-            f"pad: mode must be 'constant', or one of {', '.join(_LONGEST)} without a value; "
-            f"got mode {mode!r}, value {value}"
-        )
-    flat = tuple(pad) if isinstance(pad, Iterable) else (pad,)
-    if len(flat) % 2 or len(flat) > 2 * x.ndim or not all(map(_is_integer, flat)):
-        raise UsageError(
-            f"pad: expected a pair of integers for each of at most {x.ndim} dimensions, got {pad}"
-        )
-    pairs = tuple((int(a), int(b)) for a, b in zip(flat[::2], flat[1::2]))
-    widths = ((0, 0),) * (x.ndim - len(pairs)) + pairs[::-1]
-    for n, (before, after) in zip(x.shape, widths):
-        if n + before + after < 0 or n + min(before, 0) < 0 or n + min(after, 0) < 0:
-            raise ShapeError(f"pad: {flat} crops more than input {x.shape} has")
-    if mode != "constant":
-        return _pad_by_own_values(x, pairs, mode)
-    return Pad(widths, 0 if value is None else value)(x)
-
-
-def _pad_by_own_values(x, pairs, mode) -> Tensor:
-    check_same_dtype("pad", input=x)
-    rows, columns = (*pairs, (0, 0))[1::-1]
-    if len(pairs) not in (1, 2) or x.ndim not in (len(pairs) + 1, len(pairs) + 2, 4):
-        raise ShapeError(
-            f"pad: mode {mode!r} pads one or two dimensions of (C, L), (C, H, W) or a batch of "
-            f"them; got input {x.shape} and {len(pairs)} pairs"
-        )
-    if x.ndim == 4:
-        pictures = x
-    elif len(pairs) == 2:
-        pictures = reshape(x, (1, *x.shape))
-    else:
-        pictures = reshape(x, (*(1, *x.shape[:-1])[-2:], 1, x.shape[-1]))
-    for n, widths in zip(pictures.shape[2:], (rows, columns)):
-        if n + sum(min(width, 0) for width in widths) < 1:
-            raise ShapeError(f"pad: nothing of input {x.shape} is left to pad with: {widths}")
-        if max(widths) > _LONGEST[mode](n):
-            raise ShapeError(
-                f"pad: mode {mode!r} adds at most {_LONGEST[mode](n)} values beside {n}, "
-                f"got {widths} for input {x.shape}"
-            )
-    taps = [
-        padding_taps(n, *widths, mode, x.dtype)
-        for n, widths in zip(pictures.shape[2:], (rows, columns))
-    ]
-    y = Interpolate(*taps)(pictures)
-    kept = x.ndim - len(pairs)
-    return reshape(y, (*x.shape[:kept], *y.shape[4 - len(pairs) :]))
 
 
 def _is_integer(value) -> bool:

@@ -1,4 +1,4 @@
-"""Interpolation and padding."""
+"""Interpolation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 import nnmed
 from nnmed.errors import DTypeError, ShapeError, UsageError
-from nnmed.ops.resample import interpolate, pad
+from nnmed.ops.interpolate import interpolate
 from tests.op_case import OpCase, op_tests
 
 PICTURE = dict(input=(2, 3, 5, 6))
@@ -39,23 +39,6 @@ CASES = [
     ),
     OpCase(interpolate, dict(input=(2, 3, 7)), dict(scale_factor=1.5)),
     OpCase(interpolate, dict(input=(1, 2, 1, 1)), dict(size=(3, 2), mode="bilinear")),
-    OpCase(pad, PICTURE, dict(pad=(1, 2))),
-    OpCase(pad, PICTURE, dict(pad=(1, 2, 0, 3), value=1.5)),
-    OpCase(pad, PICTURE, dict(pad=(-1, 2, -2, -1), value=1.5)),
-    OpCase(pad, PICTURE, dict(pad=(0, 1, 2, 0, 1, 1, 0, -1))),
-    *(
-        OpCase(pad, dict(input=shape), dict(pad=widths, mode=mode))
-        for mode in ("reflect", "replicate", "circular")
-        for shape, widths in (
-            ((2, 3, 5, 6), (2, 1, 3, 0)),
-            ((2, 3, 5, 6), (-1, 2, 1, -2)),
-            ((3, 5, 6), (2, 1, 0, 4)),
-            ((2, 3, 5), (4, 3)),
-            ((3, 5), (1, 4)),
-        )
-    ),
-    OpCase(pad, dict(input=(4,)), dict(pad=(2, 1))),
-    OpCase(pad, dict(input=(2, 2, 2, 2, 3)), dict(pad=(2, 1, -1, 1))),
 ]
 
 TestResample = op_tests(CASES, family="resample")
@@ -80,18 +63,11 @@ def test_gradient_of_unread_pixels_is_zero_and_nan_stays_local():
     np.testing.assert_array_equal(x.grad.numpy(), [[[[np.nan, 0, 1, 0, 2, 0]]]])
 
 
-def test_padding_of_labels_keeps_their_type():
-    y = pad(nnmed.Tensor([[1, 2]]), (1, 0), value=-1)
-    assert y.dtype == np.int64
-    np.testing.assert_array_equal(y.numpy(), [[-1, 1, 2]])
-
-
 @pytest.mark.parametrize(
     "function",
     [
         lambda x: interpolate(x, scale_factor=2),
         lambda x: interpolate(x, scale_factor=0.5, mode="bilinear"),
-        lambda x: pad(x, (1, 1, 2, 2)),
     ],
 )
 def test_empty_batch_and_layout(function):
@@ -116,14 +92,6 @@ def test_empty_batch_and_layout(function):
         (lambda x: interpolate(x[0], size=4, mode="bilinear"), ShapeError, "input must be"),
         (lambda x: interpolate(x.long(), size=4), DTypeError, "float"),
         (lambda x: interpolate(x, size=2, antialias=True), UsageError, "antialias"),
-        (lambda x: pad(x, (1,)), UsageError, "pair"),
-        (lambda x: pad(x, 1), UsageError, "pair"),
-        (lambda x: pad(x, (1,) * 10), UsageError, "at most 4"),
-        (lambda x: pad(x, (-3, -3)), ShapeError, "crops more"),
-        (lambda x: pad(x, (1, 1), mode="wrap"), UsageError, "mode"),
-        (lambda x: pad(x, (1, 1), mode="reflect", value=1.0), UsageError, "without a value"),
-        (lambda x: pad(x, (4, 1), mode="reflect"), ShapeError, "at most 3"),
-        (lambda x: pad(x, (1,) * 6, mode="reflect"), ShapeError, "one or two"),
     ],
 )
 def test_bad_arguments_are_named(call, error, words):
