@@ -72,18 +72,21 @@ def grad(
             raise GradientError(f"input {index} does not require a gradient")
     walk = _Walk(retain_graph, create_graph, targets=[_edge(tensor) for tensor in inputs])
     walk.run(list(zip(outputs, grad_outputs)))
-    gradients = tuple(walk.found.get(_edge(tensor)) for tensor in inputs)
+    gradients = [walk.found.get(_edge(tensor)) for tensor in inputs]
     for index, gradient in enumerate(gradients):
         if gradient is None and not allow_unused:
             raise GradientError(
                 f"input {index} was not used to compute the outputs; "
                 "pass allow_unused=True to get None for it"
             )
-    return gradients
+    return tuple([g if g is None else _tensor(g) for g in gradients])
 
 
 class _Walk:
-    """One backward pass."""
+    """One backward pass.
+
+    Gradients travel as Tensors while the pass itself is recorded, and else as bare arrays.
+    """
 
     def __init__(self, retain_graph, create_graph, targets=None):
         self.create_graph = create_graph
@@ -92,25 +95,32 @@ class _Walk:
         self.targets = None if targets is None else set(targets)
         self.found: dict = {}
         self.needed: set | None = None
-        self.pending: dict[Op, Tensor] = {}
+        self.pending: dict = {}  # what has arrived at each op so far
         self.heap: list[tuple[int, Op]] = []
 
     def run(self, roots) -> None:
         if self.targets is not None:
             self.needed = _ops_between([_edge(output) for output, _ in roots], self.targets)
+        outer = modes.state.backward_of
         # Infinities and NaN are values here; detect_anomaly() finds where they come from.
         with modes.set_grad_enabled(self.create_graph), np.errstate(all="ignore"):
             for output, gradient in roots:
                 edge, gradient = _edge(output), _initial_gradient(output, gradient)
-                self.deliver(edge, gradient if isinstance(edge, Op) else gradient.clone())
-            while self.heap:
-                _, op = heapq.heappop(self.heap)
-                self.visit(op, self.pending.pop(op))
+                gradient = gradient if self.create_graph else gradient._array
+                self.deliver(edge, gradient if isinstance(edge, Op) else _copy(gradient))
+            try:
+                while self.heap:
+                    modes.state.backward_of = op = heapq.heappop(self.heap)[1]
+                    self.visit(op, self.pending.pop(op))
+            finally:
+                modes.state.backward_of = outer
 
-    def visit(self, op: Op, dy: Tensor) -> None:
+    def visit(self, op: Op, dy) -> None:
+        if isinstance(dy, np.generic):  # NumPy makes 0-d results scalars
+            dy = np.asarray(dy)
         if self.targets is not None:
             if op in self.targets:
-                self.found[op] = dy.clone()
+                self.found[op] = _copy(dy)
             if op not in self.needed:
                 return
         if op.released:
@@ -122,52 +132,54 @@ class _Walk:
         for edge, gradient, shape in zip(op.edges, gradients, op.input_shapes):
             if edge is None or gradient is None:
                 continue
-            if gradient._array.shape != shape:
+            if gradient.shape != shape:
                 raise GradientError(
                     f"{op.name}.backward gave a gradient of shape {gradient.shape} for an input "
                     f"of shape {shape}"
                 )
-            if not isinstance(edge, Op) and _is_shared(gradient, op, dy, gradients):
-                gradient = gradient.clone()
+            first = not isinstance(edge, Op) and self.arrived(edge) is None
+            if first and _is_shared(gradient, op, dy, gradients):
+                gradient = _copy(gradient)
             self.deliver(edge, gradient)
         if not self.retain_graph:
             op.release()
 
-    def differentiate(self, op: Op, dy: Tensor) -> tuple:
-        if op.fused_backward is not None and not self.create_graph:
-            arrays = op.fused_backward(dy._array)
-            arrays = arrays if isinstance(arrays, tuple) else (arrays,)
-            gradients = tuple([None if a is None else Tensor._wrap(a) for a in arrays])
-        else:
-            outer, modes.state.backward_of = modes.state.backward_of, op
-            try:
-                gradients = op.backward(dy)
-            finally:
-                modes.state.backward_of = outer
-            gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    def differentiate(self, op: Op, dy) -> tuple:
+        plain = self.create_graph or op.arithmetic
+        gradients = op.backward(dy) if plain else op.fused_backward(dy)
+        if not isinstance(gradients, tuple):
+            gradients = (gradients,)
         if len(gradients) != len(op.edges):
             raise GradientError(
                 f"{op.name}.backward gave {len(gradients)} gradients for {len(op.edges)} inputs"
             )
         if observers:
+            tensors = tuple([g if g is None else _tensor(g) for g in gradients])
             for observer in tuple(observers):
-                observer.backward(op, dy, gradients)
+                observer.backward(op, _tensor(dy), tensors)
         return gradients
 
-    def deliver(self, edge, gradient: Tensor) -> None:
+    def deliver(self, edge, gradient) -> None:
         """Add `gradient` to what has arrived at `edge`, an Op or a leaf."""
         if isinstance(edge, Op):
             if edge in self.pending:
-                self.pending[edge] = self.pending[edge] + gradient
+                gradient = self.pending[edge] + gradient
             else:
-                self.pending[edge] = gradient
                 heapq.heappush(self.heap, (-edge.order, edge))
+            self.pending[edge] = gradient
         elif self.targets is None:
             with _leaf_lock:
-                edge.grad = gradient if edge.grad is None else edge.grad + gradient
+                before = self.arrived(edge)
+                edge.grad = _tensor(gradient if before is None else before + gradient)
         elif edge in self.targets:
-            before = self.found.get(edge)
+            before = self.arrived(edge)
             self.found[edge] = gradient if before is None else before + gradient
+
+    def arrived(self, leaf: Tensor):
+        """Return what has been added up for a leaf so far, or None."""
+        if self.targets is not None:
+            return self.found.get(leaf)
+        return leaf.grad if leaf.grad is None or self.create_graph else leaf.grad._array
 
 
 def _edge(tensor: Tensor):
@@ -182,13 +194,27 @@ def _tensors(name: str, values) -> list:
     return values
 
 
-def _is_shared(gradient: Tensor, op: Op, dy: Tensor, gradients: tuple) -> bool:
+def _array(gradient):
+    return gradient._array if isinstance(gradient, Tensor) else gradient
+
+
+def _tensor(gradient) -> Tensor:
+    if isinstance(gradient, Tensor):
+        return gradient
+    return Tensor._wrap(np.asarray(gradient) if isinstance(gradient, np.generic) else gradient)
+
+
+def _copy(gradient):
+    return gradient.clone() if isinstance(gradient, Tensor) else gradient.copy(order="K")
+
+
+def _is_shared(gradient, op: Op, dy, gradients: tuple) -> bool:
     """Tell whether the array of `gradient`, one of those that `op` gave, is not its own."""
-    array = gradient._array
+    array = _array(gradient)
     if 0 in array.strides:  # repeats an element: good for reading only
         return True
-    held = [dy._array, *op.kept_arrays(), *[g._array for g in gradients if g is not None]]
-    return sum(np.may_share_memory(array, other) for other in held) > 1  # itself is one of them
+    held = [_array(dy), *op.kept_arrays(), *[_array(g) for g in gradients if g is not None]]
+    return sum([np.may_share_memory(array, other) for other in held]) > 1  # itself is one of them
 
 
 def _initial_gradient(output: Tensor, gradient) -> Tensor:

@@ -16,7 +16,6 @@ import numpy as np
 
 from nnmed.autograd import modes
 from nnmed.autograd.tensor import Tensor
-from nnmed.backend.arrays import device_of
 from nnmed.errors import DeviceError, GradientError
 
 _order = itertools.count()
@@ -51,17 +50,17 @@ class Op:
 
         y = Exp()(x)
 
-    ``backward`` is made of other ops, so that it can be differentiated again. A subclass
-    may add ``fused_backward(self, dy)``, from arrays to arrays: it is used when the
-    backward pass itself is not recorded, and must give the same gradient.
+    ``backward`` is made of other ops, so that it can be differentiated again. When the
+    backward pass itself is not recorded, ``fused_backward`` is used, from arrays to arrays;
+    it calls ``backward`` unless a subclass has a faster way to the same gradient.
 
     Attributes
     ----------
-    needs : tuple of bool
+    needs : list of bool
         For each input, whether its gradient is wanted. All False while not recording.
-    input_shapes : tuple of tuple of int
+    input_shapes : list of tuple of int
         Shape of each input.
-    edges : tuple of (Op, Tensor or None)
+    edges : list of (Op, Tensor or None)
         Where the gradient of each input goes.
     order : int
         Ops are numbered as they run: an op's number is greater than those of its inputs'.
@@ -71,7 +70,9 @@ class Op:
 
     forward_latex: str = ""
     backward_latex: dict[str, str] = {}
-    fused_backward = None
+    # Whether backward is written with operators (and .reshape) alone, which arrays have as
+    # well: it then takes, and finds in `inputs` and `output`, arrays while not recorded.
+    arithmetic = False
     is_view = False  # whether the output may share the memory of the first input
 
     edges: tuple = ()
@@ -92,6 +93,12 @@ class Op:
     def backward(self, dy: Tensor):
         """Compute the gradient of each input from `dy`, the gradient of the output."""
         raise GradientError(f"{self.name} cannot be differentiated")
+
+    def fused_backward(self, dy):
+        """Compute the gradients from the array `dy` as arrays, not to be differentiated again."""
+        gradients = self.backward(Tensor._wrap(dy))
+        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+        return tuple([None if g is None else g._array for g in gradients])
 
     def flops(self, inputs, output) -> int:
         """Return the floating point operations of forward for these shapes."""
@@ -126,16 +133,21 @@ class Op:
     def inputs(self) -> list:
         """The inputs, with None for those that were not kept."""
         inputs = [None] * len(self.needs)
+        as_arrays = self.arithmetic and not modes.state.enabled
         for index, tensor, count in self._versions:
-            self._check_version(tensor._version, count, f"input {index}")
-            inputs[index] = tensor
+            if tensor._version.count != count:
+                self._refuse(tensor._version, count, f"input {index}")
+            inputs[index] = tensor._array if as_arrays else tensor
         return inputs
 
     @property
     def output(self) -> Tensor:
         """The kept output, tied to this op again."""
         array, version, count = self._output
-        self._check_version(version, count, "the output")
+        if version.count != count:
+            self._refuse(version, count, "the output")
+        if self.arithmetic and not modes.state.enabled:
+            return array
         tensor = Tensor._wrap(array, version)
         tensor._op, tensor._requires_grad = self, True
         return tensor
@@ -155,18 +167,18 @@ class Op:
     # -- running ----------------------------------------------------------------------
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        arrays = [tensor._array for tensor in inputs]
-        for array in arrays:
-            if type(array) is not np.ndarray:
-                _check_devices(self, arrays)
-        self.input_shapes = tuple([array.shape for array in arrays])
-        self.needs = tuple([tensor._requires_grad for tensor in inputs])
-        recording = True in self.needs and modes.state.enabled
-        if not recording:
-            self.needs = (False,) * len(inputs)
-        elif self.edges:
-            raise GradientError(f"{self.name}: an op is one node of the graph, make one a call")
-        else:
+        arrays, needs = [], []
+        for tensor in inputs:
+            arrays.append(tensor._array)
+            needs.append(tensor._requires_grad)
+            if type(tensor._array) is not np.ndarray:
+                _check_devices(self, inputs)
+        recording = True in needs and modes.state.enabled
+        self.input_shapes = [array.shape for array in arrays]
+        self.needs = needs if recording else [False] * len(needs)
+        if recording:
+            if self.edges:
+                raise GradientError(f"{self.name}: an op is one node of the graph, make one a call")
             self._tensors = inputs  # keep() takes from them while forward runs
         array = self.forward(*arrays)
         if isinstance(array, np.generic):  # NumPy's functions return scalars, not 0-d arrays
@@ -184,12 +196,7 @@ class Op:
     def _record(self, inputs, output: Tensor) -> None:
         """Become the node of the graph that made `output`."""
         self._tensors = ()
-        self.edges = tuple(
-            [
-                (t if t._op is None else t._op) if need else None
-                for t, need in zip(inputs, self.needs)
-            ]
-        )
+        self.edges = [(t._op or t) if t._requires_grad else None for t in inputs]
         self.order = next(_order)
         frame = _user_frame()
         self.code, self._instruction = frame.f_code, frame.f_lasti
@@ -203,13 +210,12 @@ class Op:
         self.edges, self._versions = (), ()
         self._output, self._kept = None, {}
 
-    def _check_version(self, version, count, what) -> None:
-        if version.count != count:
-            raise GradientError(
-                f"{self.name} at {self.location} needs {what} for its gradient, but the tensor "
-                f"was changed in place since ({version.count - count} times): change a copy "
-                "instead, or run backward first"
-            )
+    def _refuse(self, version, count, what):
+        raise GradientError(
+            f"{self.name} at {self.location} needs {what} for its gradient, but the tensor was "
+            f"changed in place since ({version.count - count} times): change a copy instead, or "
+            "run backward first"
+        )
 
     # -- describing itself ------------------------------------------------------------
 
@@ -255,8 +261,8 @@ def _user_frame():
     return frame
 
 
-def _check_devices(op: Op, arrays) -> None:
-    devices = [device_of(array) for array in arrays]
+def _check_devices(op: Op, inputs) -> None:
+    devices = [tensor.device for tensor in inputs]
     if len(set(devices)) > 1:
         raise DeviceError(
             f"{op.name}: inputs live on different devices ({', '.join(devices)}); "

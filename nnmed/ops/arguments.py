@@ -35,8 +35,12 @@ def operands(a, b) -> tuple[Tensor, Tensor]:
     A number never widens a tensor of its own category (bool < integer < float), nor does a
     0-d tensor widen one that has dimensions: float32 stays float32.
     """
-    if isinstance(a, Tensor) and isinstance(b, Tensor) and a._array.dtype == b._array.dtype:
-        return a, b
+    if isinstance(a, Tensor):  # the two usual cases, before the rules for all
+        if isinstance(b, Tensor):
+            if a._array.dtype == b._array.dtype:
+                return a, b
+        elif type(b) in (float, int) and a._array.dtype.kind == "f":
+            return a, _with_dtype(b, a._array.dtype)
     dtype = _promote(_rank(a), _rank(b))
     return _with_dtype(a, dtype), _with_dtype(b, dtype)
 
@@ -144,8 +148,11 @@ def plain_number(number):
 
 def broadcast_shapes(*shapes) -> tuple[int, ...]:
     """Return the shape to which all of `shapes` are broadcast."""
+    distinct = set(shapes) - {()}
+    if len(distinct) < 2:  # NumPy's function takes longer than a small addition
+        return distinct.pop() if distinct else ()
     try:
-        return np.broadcast_shapes(*shapes)
+        return np.broadcast_shapes(*distinct)
     except ValueError:
         text = ", ".join(str(tuple(shape)) for shape in shapes)
         raise ShapeError(

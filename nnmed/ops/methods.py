@@ -68,7 +68,7 @@ def _long(self: Tensor) -> Tensor:
 
 def _transposed(self: Tensor) -> Tensor:
     """The tensor with its dimensions in reverse order: of a matrix, the transpose. A view."""
-    return shape.permute(self, *reversed(range(self.ndim))) if self.ndim > 1 else self
+    return shape.Permute(tuple(range(self.ndim))[::-1])(self) if self.ndim > 1 else self
 
 
 _OPERATORS = {

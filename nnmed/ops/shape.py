@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nnmed.autograd import Op, Tensor
@@ -24,6 +26,7 @@ class Reshape(Op):
 
     forward_latex = r"y = \operatorname{reshape}(x)"
     backward_latex = {"x": _BY_X + r"\operatorname{reshape}\left(" + _DY + r"\right)"}
+    arithmetic = True
     is_view = True
 
     def __init__(self, shape):
@@ -33,7 +36,7 @@ class Reshape(Op):
         return x.reshape(self.shape)
 
     def backward(self, dy):
-        return reshape(dy, self.input_shapes[0])
+        return dy.reshape(self.input_shapes[0])
 
     def flops(self, inputs, output):
         return 0
@@ -56,7 +59,13 @@ class Permute(Op):
         return x.transpose(self.dims)
 
     def backward(self, dy):
-        return Permute(tuple(int(i) for i in np.argsort(self.dims)))(dy)
+        return Permute(self._undone())(dy)
+
+    def fused_backward(self, dy):
+        return dy.transpose(self._undone())
+
+    def _undone(self):
+        return tuple(sorted(range(len(self.dims)), key=self.dims.__getitem__))
 
     def flops(self, inputs, output):
         return 0
@@ -137,7 +146,7 @@ def reshape(x, *shape) -> Tensor:
     shape = shape_argument(shape)
     if x._array.shape == shape:
         return x
-    known = int(np.prod([n for n in shape if n != -1], dtype=np.int64))
+    known = math.prod([n for n in shape if n != -1])
     fits = shape.count(-1) == 0 and known == x.numel()
     fits = fits or (shape.count(-1) == 1 and known > 0 and x.numel() % known == 0)
     if not fits or any(n < -1 for n in shape):
@@ -203,10 +212,10 @@ def broadcast_operands(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Broadcast those of the two that need a gradient; NumPy does the rest."""
     if a._array.shape != b._array.shape:
         shape = broadcast_shapes(a._array.shape, b._array.shape)
-        if a._requires_grad:
-            a = broadcast_to(a, shape)
-        if b._requires_grad:
-            b = broadcast_to(b, shape)
+        if a._requires_grad and a._array.shape != shape:
+            a = BroadcastTo(shape)(a)
+        if b._requires_grad and b._array.shape != shape:
+            b = BroadcastTo(shape)(b)
     return a, b
 
 
