@@ -31,6 +31,7 @@ CASES = [
     case(conv2d, (2, 3, 5, 5), (3, 3, 1, 1), stride=2, padding=1),
     case(conv2d, (3, 6, 6), (2, 3, 3, 3), label="unbatched"),
     case(conv2d, (1, 20, 15, 14), (4, 20, 3, 3), padding=1, label="by kernel rows"),
+    case(conv2d, (2, 3, 1, 2), (2, 3, 3, 3), stride=2, padding=1, label="one row"),
     case(conv_transpose2d, (2, 3, 4, 5), (3, 2, 3, 3)),
     case(conv_transpose2d, (2, 3, 4, 5), (3, 2, 2, 2), bias=False, stride=2),
     case(conv_transpose2d, (2, 2, 4, 3), (2, 3, 3, 4), stride=(2, 3), padding=1, output_padding=1),

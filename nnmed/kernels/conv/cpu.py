@@ -10,11 +10,12 @@ by the column (columns.py), and for one channel a group as element-wise products
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import numpy as np
 
 from nnmed.backend.arrays import as_channels_last, empty_channels_last, nhwc
-from nnmed.kernels.conv import columns, depthwise, products
+from nnmed.kernels.conv import columns, depthwise, products, volume
 from nnmed.kernels.conv.blocks import Geometry
 
 
@@ -57,7 +58,7 @@ def conv2d_input_grad(dy, weight, input_size, stride, padding, dilation, groups)
         part = nhwc(dx)[:, a :: stride[0], b :: stride[1]]
         rows, top, step_down = _phase(a, weight.shape[2], stride[0], padding[0][0], dilation[0])
         cols, left, step_right = _phase(b, weight.shape[3], stride[1], padding[1][0], dilation[1])
-        if rows and cols:
+        if rows and cols and part.size:
             taps = swapped[:, :, :, rows][..., cols]
             geometry = Geometry(taps.shape[3:], (1, 1), (top, left), (step_down, step_right))
             _correlate(dy, taps, part, geometry)
@@ -80,6 +81,11 @@ def conv2d_weight_grad(dy, x, kernel_size, stride, padding, dilation, groups):
         dweight = products.weight_grad(dy, x, geometry)
     shape = (dy.shape[3] * dy.shape[4], x.shape[3] // groups, *kernel_size)
     return np.ascontiguousarray(dweight.reshape(shape))
+
+
+conv3d = partial(volume.conv3d, conv2d)
+conv3d_input_grad = partial(volume.conv3d_input_grad, conv2d_input_grad)
+conv3d_weight_grad = partial(volume.conv3d_weight_grad, conv2d_weight_grad)
 
 
 def _phase(phase: int, kernel: int, stride: int, before: int, dilation: int):
