@@ -36,6 +36,11 @@ class MatMul(Op):
         da = MatMul()(dy, transpose(b, -1, -2)) if self.needs[0] else None
         return da, MatMul()(transpose(a, -1, -2), dy) if self.needs[1] else None
 
+    def fused_backward(self, dy):
+        a, b = self.inputs
+        da = product(dy, b._array.swapaxes(-1, -2)) if self.needs[0] else None
+        return da, product(a._array.swapaxes(-1, -2), dy) if self.needs[1] else None
+
     def flops(self, inputs, output):
         return 2 * int(np.prod(output, dtype=np.int64)) * inputs[0][-1]
 
@@ -64,6 +69,12 @@ class Linear(Op):
         if len(self.needs) == 2:
             return dx, dw
         return dx, dw, sum(dy, 0) if self.needs[2] else None
+
+    def fused_backward(self, dy):
+        x, weight = self.inputs[:2]
+        dx = product(dy, weight._array) if self.needs[0] else None
+        dw = product(dy.T, x._array) if self.needs[1] else None
+        return (dx, dw, dy.sum(0))[: len(self.needs)]
 
     def flops(self, inputs, output):
         return 2 * int(np.prod(output, dtype=np.int64)) * inputs[1][1]

@@ -42,6 +42,10 @@ class Sum(Op):
     def backward(self, dy):
         return _repeat(dy, self.input_shapes[0], self.dims)
 
+    def fused_backward(self, dy):
+        shape = self.input_shapes[0]
+        return np.broadcast_to(dy.reshape(_with_ones(shape, self.dims)), shape)
+
     def flops(self, inputs, output):
         return int(np.prod(inputs[0], dtype=np.int64))
 
@@ -213,5 +217,8 @@ def _dims(x: Tensor, dim, axis=None) -> tuple[int, ...]:
 
 def _repeat(dy: Tensor, shape, dims) -> Tensor:
     """Repeat `dy` to `shape` over the reduced `dims`."""
-    kept = [1 if i in dims else n for i, n in enumerate(shape)]
-    return broadcast_to(reshape(dy, kept), shape)
+    return broadcast_to(reshape(dy, _with_ones(shape, dims)), shape)
+
+
+def _with_ones(shape, dims) -> list[int]:
+    return [1 if i in dims else n for i, n in enumerate(shape)]

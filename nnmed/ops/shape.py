@@ -89,6 +89,9 @@ class BroadcastTo(Op):
     def backward(self, dy):
         return sum_to(dy, self.input_shapes[0])
 
+    def fused_backward(self, dy):
+        return _sum_to(dy, self.input_shapes[0])
+
     def flops(self, inputs, output):
         return 0
 
@@ -105,15 +108,19 @@ class SumTo(Op):
         self.shape = shape
 
     def forward(self, x):
-        extra = x.ndim - len(self.shape)
-        ones = [i + extra for i, n in enumerate(self.shape) if n == 1 and x.shape[i + extra] != 1]
-        return x.sum(axis=(*range(extra), *ones), keepdims=True).reshape(self.shape)
+        return _sum_to(x, self.shape)
 
     def backward(self, dy):
         return broadcast_to(dy, self.input_shapes[0])
 
     def flops(self, inputs, output):
         return int(np.prod(inputs[0], dtype=np.int64))
+
+
+def _sum_to(x, shape):
+    extra = x.ndim - len(shape)
+    ones = [i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1]
+    return x.sum(axis=(*range(extra), *ones), keepdims=True).reshape(shape)
 
 
 class Concatenate(Op):
