@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from nnmed.ops.activation import elu, erf, gelu, leaky_relu, relu, sigmoid, silu, tanh
 from nnmed.ops.adaptive_pooling import adaptive_avg_pool2d, adaptive_max_pool2d
-from nnmed.ops.conv import conv2d, conv_transpose2d
+from nnmed.ops.conv_functions import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from nnmed.ops.cross_entropy import cross_entropy
 from nnmed.ops.dropout import dropout
 from nnmed.ops.interpolate import interpolate
@@ -21,8 +28,12 @@ __all__ = [
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy_with_logits",
+    "conv1d",
     "conv2d",
+    "conv3d",
+    "conv_transpose1d",
     "conv_transpose2d",
+    "conv_transpose3d",
     "cross_entropy",
     "dropout",
     "elu",
