@@ -8,6 +8,7 @@ from nnmed import ops  # gives Tensor its operators
 from nnmed.autograd import (
     Op,
     Tensor,
+    checkpoint,
     detect_anomaly,
     enable_grad,
     from_numpy,
@@ -36,7 +37,7 @@ _ROOMS = (
 )  # fmt: skip
 
 __all__ = [
-    "Op", "Tensor", "abs", "clip", "concatenate", "cos", "detect_anomaly", "einsum",
+    "Op", "Tensor", "abs", "checkpoint", "clip", "concatenate", "cos", "detect_anomaly", "einsum",
     "enable_grad", "exp", "from_numpy", "get_num_threads", "grad", "gradcheck",
     "gradgradcheck", "is_grad_enabled", "log", "matmul", "max", "maximum", "mean", "min",
     "minimum", "no_grad", "ops", "permute", "pow", "reshape", "seed", "set_grad_enabled",

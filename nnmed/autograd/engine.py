@@ -12,6 +12,7 @@ import threading
 import numpy as np
 
 from nnmed.autograd import modes
+from nnmed.autograd.checkpoint import restore
 from nnmed.autograd.op import Op, observers
 from nnmed.autograd.tensor import Tensor
 from nnmed.backend.arrays import array_module
@@ -145,6 +146,8 @@ class _Walk:
             op.release()
 
     def differentiate(self, op: Op, dy) -> tuple:
+        if op.checkpoint is not None:
+            restore(op)
         plain = self.create_graph or op.arithmetic
         gradients = op.backward(dy) if plain else op.fused_backward(dy)
         if not isinstance(gradients, tuple):

@@ -9,6 +9,7 @@ import threading
 class _State(threading.local):
     enabled = True
     backward_of = None  # the op whose backward is running
+    watchers = ()  # the calls of checkpoint() that are running, which watch changes in place
 
 
 state = _State()

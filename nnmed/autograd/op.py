@@ -77,6 +77,7 @@ class Op:
 
     edges: tuple = ()
     released = False
+    checkpoint = None  # where what this op kept can be had again: a call, and a number in it
     _tensors: tuple = ()
     _versions: tuple = ()
     _output = None
@@ -208,7 +209,14 @@ class Op:
         """Let go of everything kept, and of the graph behind."""
         self.released = True
         self.edges, self._versions = (), ()
-        self._output, self._kept = None, {}
+        self._output, self._kept, self.checkpoint = None, {}, None
+
+    def take_kept(self) -> tuple:
+        """Let go of what is kept, and return it, with arrays and versions instead of tensors."""
+        inputs = [(index, tensor._array, tensor._version) for index, tensor, _ in self._versions]
+        kept = inputs, self._output, self._kept, self.checkpoint
+        self._versions, self._output, self._kept, self.checkpoint = (), None, {}, None
+        return kept
 
     def _refuse(self, version, count, what):
         raise GradientError(

@@ -23,6 +23,13 @@ _next_stream = 1  # stream 0 belongs to functional calls, which have no module
 _steps: dict[int, int] = {}
 
 
+class _Thread(threading.local):
+    tape: Tape | None = None
+
+
+_thread = _Thread()
+
+
 def seed(value: int) -> None:
     """Set the seed of every random draw and start all streams anew.
 
@@ -59,6 +66,35 @@ def new_stream() -> int:
 
 def draw_key(stream: int) -> tuple[int, int]:
     """Return the Philox key of the stream's next draw, and count the draw."""
+    return _draw(_thread.tape, stream)
+
+
+class Tape:
+    """Context manager: note the keys that this thread draws; entered again, give them again."""
+
+    def __init__(self):
+        self._keys: list[tuple[int, int]] = []
+        self._given = None  # an iterator over the keys, the second time
+
+    def __enter__(self):
+        self._outer, _thread.tape = _thread.tape, self
+        return self
+
+    def __exit__(self, *exception):
+        _thread.tape, self._given = self._outer, iter(self._keys)
+
+    def draw(self, stream: int) -> tuple[int, int]:
+        """Return the key of the next draw."""
+        if self._given is not None:
+            key = next(self._given, None)
+            return _draw(self._outer, stream) if key is None else key
+        self._keys.append(_draw(self._outer, stream))
+        return self._keys[-1]
+
+
+def _draw(tape: Tape | None, stream: int) -> tuple[int, int]:
+    if tape is not None:
+        return tape.draw(stream)
     with _lock:
         step = _steps.get(stream, 0)
         _steps[stream] = step + 1
