@@ -16,7 +16,7 @@ from nnmed.backend.threads import parallel_for
 from nnmed.kernels.elementwise import CHUNK, dense, quietly, temporaries, unflatten
 
 _MANY = 32
-_SLOTS = 2
+_SLOTS = 3
 
 
 class Rows:
@@ -85,8 +85,9 @@ class Rows:
         """Copy a 2-d block, as :meth:`read` returns it, into `view`."""
         part = view[block]
         outer, inner, classes = part.shape
-        if self.axis == 0:
-            part[...] = values.reshape(classes, outer, inner).transpose(1, 2, 0)
+        if self.axis == 0:  # a class at a time: NumPy would make runs of C numbers
+            for c, row in enumerate(values.reshape(classes, outer, inner)):
+                part[:, :, c] = row
         else:
             part[...] = values.reshape(part.shape)
 

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Tensor
 from nnmed.errors import DTypeError, ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, check_same_dtype
-from nnmed.ops.loss import array_of, check_reduction, constant, per_element
+from nnmed.ops.loss_base import OnePassLoss, array_of, check_reduction, constant, per_element
 from nnmed.ops.reduction import sum
 from nnmed.ops.shape import reshape, unsqueeze
 from nnmed.ops.softmax import log_softmax, softmax
@@ -18,7 +18,7 @@ from nnmed.ops.softmax import log_softmax, softmax
 _P = r"p_c = \frac{e^{x_c}}{\sum_k e^{x_k}}"
 
 
-class CrossEntropy(Op):
+class CrossEntropy(OnePassLoss):
     """L = mean (or sum, or none) of -sum_c q_c log p_c,   dx_c = (p_c sum_k q_k - q_c) dL / n
 
     p = softmax(x) over dimension 1; q_c = w_c ((1 - e) [c = t] + e / C) for the class index
@@ -40,45 +40,26 @@ class CrossEntropy(Op):
         self.smoothing, self.reduction = label_smoothing, reduction
 
     def forward(self, input, target):
-        loss, log_sum, self.divisor = select("loss", input).cross_entropy(
-            input, target, self.weight, self.ignore_index, self.smoothing, self.reduction
-        )
-        self.keep(inputs=(0, 1), log_sum=log_sum)
-        return loss
+        return self.in_one_pass(input, target)
 
-    def fused_backward(self, dy):
-        x, target = (tensor._array for tensor in self.inputs)
-        dx = select("loss", x).cross_entropy_grad(
-            dy, x, self.kept["log_sum"], target, self.weight,
-            self.ignore_index, self.smoothing, self.reduction, self.divisor,
-        )  # fmt: skip
-        return dx, None
+    def evaluate(self, input, target, gradient):
+        loss, dx, self.divisor = select("loss", input).cross_entropy(
+            input, target, self.weight, self.ignore_index, self.smoothing, self.reduction, gradient
+        )
+        return loss, dx
 
     def backward(self, dy):
         x, target = self.inputs
-        q = self.target_rows(x, target._array)
+        q = target_rows(x, target._array, self.weight, self.smoothing, self.ignore_index)
         total = Tensor._wrap(q.sum(1, keepdims=True))
-        here = _per_row(dy, self.reduction, self.divisor)
-        dx = here * (total * softmax(x, 1) - Tensor._wrap(q))
-        return dx, None
-
-    def target_rows(self, x, target):
-        """Return q, (N, C, ...): constant, since neither labels nor weights are variables."""
-        classes = x.shape[1]
-        axis = (classes,) + (1,) * (target.ndim - 1)
-        labels = np.arange(classes).reshape(axis)
-        q = (labels == np.expand_dims(target, 1)).astype(x.dtype)
-        q *= 1 - self.smoothing
-        q += self.smoothing / classes
-        if self.weight is not None:
-            q *= self.weight.reshape(axis)
-        return np.where(np.expand_dims(target == self.ignore_index, 1), x.dtype.type(0), q)
+        here = per_row(dy, self.reduction, self.divisor)
+        return here * (total * softmax(x, 1) - Tensor._wrap(q)), None
 
     def flops(self, inputs, output):
         return 5 * math.prod(inputs[0])
 
 
-class SoftCrossEntropy(Op):
+class SoftCrossEntropy(OnePassLoss):
     """L = mean (or sum, or none) of -sum_c q_c log p_c,   dx_c = (p_c sum_k q_k - q_c) dL / n
 
     p = softmax(x) over dimension 1; q_c = w_c ((1 - e) t_c + e / C) for class probabilities
@@ -99,32 +80,19 @@ class SoftCrossEntropy(Op):
         self.weight, self.smoothing, self.reduction = weight, label_smoothing, reduction
 
     def forward(self, input, target):
-        loss, log_sum = select("loss", input).soft_cross_entropy(
-            input, target, self.weight, self.smoothing, self.reduction
-        )
-        self.keep(inputs=(0, 1), log_sum=log_sum)
-        return loss
+        return self.in_one_pass(input, target)
 
-    def fused_backward(self, dy):
-        x, target = (tensor._array for tensor in self.inputs)
-        kernels, log_sum = select("loss", x), self.kept["log_sum"]
-        dx = dt = None
-        if self.needs[0]:
-            dx = kernels.soft_cross_entropy_grad(
-                dy, x, log_sum, target, self.weight, self.smoothing, self.reduction
-            )
-        if self.needs[1]:
-            dt = kernels.soft_cross_entropy_target_grad(
-                dy, x, log_sum, self.weight, self.smoothing, self.reduction
-            )
-        return dx, dt
+    def evaluate(self, input, target, gradient):
+        return select("loss", input).soft_cross_entropy(
+            input, target, self.weight, self.smoothing, self.reduction, gradient
+        )
 
     def backward(self, dy):
         x, target = self.inputs
         classes, weight = x.shape[1], 1.0
         if self.weight is not None:
             weight = Tensor._wrap(self.weight.reshape((classes,) + (1,) * (x.ndim - 2)))
-        here = _per_row(dy, self.reduction, x.numel() // classes) * weight
+        here = per_row(dy, self.reduction, x.numel() // classes) * weight
         dx = dt = None
         if self.needs[0]:
             q = here * (target * (1 - self.smoothing) + self.smoothing / classes)
@@ -184,7 +152,7 @@ def cross_entropy(
     x, target = as_tensor(input), as_tensor(target)
     weight = constant(name, "weight", weight)
     check_same_dtype(name, input=x, weight=weight)
-    _check_classes(name, x, weight)
+    check_classes(name, x, weight)
     soft = target.shape == x.shape
     unbatched = x.ndim == 1
     if unbatched:
@@ -193,13 +161,13 @@ def cross_entropy(
         _check_probabilities(name, x, target)
         op = SoftCrossEntropy(array_of(weight), float(label_smoothing), reduction)
     else:
-        _check_indices(name, x, target, ignore_index)
+        check_indices(name, x, target, ignore_index)
         op = CrossEntropy(array_of(weight), int(ignore_index), float(label_smoothing), reduction)
     loss = op(x, target)
     return reshape(loss, ()) if unbatched else loss
 
 
-def _check_classes(name, x, weight) -> None:
+def check_classes(name, x, weight) -> None:
     if x.ndim == 0 or x.shape[min(1, x.ndim - 1)] == 0:
         raise ShapeError(f"{name}: input must be (C,), (N, C) or (N, C, ...), C > 0; got {x.shape}")
     classes = x.shape[min(1, x.ndim - 1)]
@@ -219,7 +187,7 @@ def _check_probabilities(name, x, target) -> None:
         )
 
 
-def _check_indices(name, x, target, ignore_index) -> None:
+def check_indices(name, x, target, ignore_index) -> None:
     if target.dtype.kind not in "iu":
         raise DTypeError(
             f"{name}: class indices must be integers, got {target.dtype}; class probabilities "
@@ -241,6 +209,19 @@ def _check_indices(name, x, target, ignore_index) -> None:
             )
 
 
-def _per_row(dy: Tensor, reduction: str, divisor: float) -> Tensor:
+def target_rows(x, target, weight, label_smoothing, ignore_index):
+    """Return q, (N, C, ...): constant, since neither labels nor weights are variables."""
+    classes = x.shape[1]
+    axis = (classes,) + (1,) * (target.ndim - 1)
+    labels = np.arange(classes).reshape(axis)
+    q = (labels == np.expand_dims(target, 1)).astype(x.dtype)
+    q *= 1 - label_smoothing
+    q += label_smoothing / classes
+    if weight is not None:
+        q *= weight.reshape(axis)
+    return np.where(np.expand_dims(target == ignore_index, 1), x.dtype.type(0), q)
+
+
+def per_row(dy: Tensor, reduction: str, divisor: float) -> Tensor:
     """Return the gradient that reaches each row's loss, ready to broadcast to (N, C, ...)."""
     return unsqueeze(dy, 1) if reduction == "none" else per_element(dy, reduction, divisor)

@@ -42,15 +42,12 @@ def test_rows_reads_back_what_it_wrote(shape, few, monkeypatch):
 def test_cross_entropy_does_not_depend_on_the_blocks(few, monkeypatch):
     rng = np.random.default_rng(0)
     x, target = rng.standard_normal((3, 4, 5, 6)), rng.integers(0, 4, (3, 5, 6))
-    weight, dy = rng.uniform(1, 2, 4), np.float64(1.0)
-    arguments = (target, weight, 2, 0.1, "mean")
-    expected, log_sum, divisor = reference.cross_entropy(x, *arguments)
-    gradient = reference.cross_entropy_grad(dy, x, log_sum, *arguments, divisor)
+    weight = rng.uniform(1, 2, 4)
+    arguments = (target, weight, 2, 0.1, "mean", True)
+    expected = reference.cross_entropy(x, *arguments)
     monkeypatch.setattr("nnmed.kernels.rows.CHUNK", few)
-    loss, log_sum, divisor = cpu.cross_entropy(x, *arguments)
-    np.testing.assert_allclose(loss, expected, rtol=1e-12)
-    dx = cpu.cross_entropy_grad(dy, x, log_sum, *arguments, divisor)
-    np.testing.assert_allclose(dx, gradient, rtol=1e-10, atol=1e-14)
+    for actual, value in zip(cpu.cross_entropy(x, *arguments), expected):
+        np.testing.assert_allclose(actual, value, rtol=1e-10, atol=1e-14)
 
 
 def test_a_long_loss_is_bit_identical_for_any_number_of_threads():
@@ -61,10 +58,11 @@ def test_a_long_loss_is_bit_identical_for_any_number_of_threads():
     try:
         for number in (1, 2, 3):
             threads.set_num_threads(number)
-            losses = cpu.mse_loss(x, t, "mean"), cpu.cross_entropy(
-                logits.astype(np.float32), target, None, -100, 0.0, "mean"
-            )[0]  # fmt: skip
-            results.append([loss.tobytes() for loss in losses])
+            pair = cpu.mse_loss(x, t, "mean", True)
+            rows = cpu.cross_entropy(
+                logits.astype(np.float32), target, None, -100, 0.0, "mean", True
+            )
+            results.append([array.tobytes() for array in (*pair, *rows[:2])])
     finally:
         threads.set_num_threads(count)
     assert results[0] == results[1] == results[2]
@@ -74,10 +72,42 @@ def test_a_long_loss_is_bit_identical_for_any_number_of_threads():
 def test_l1_gradient_is_the_sign_of_the_smallest_and_largest_numbers(dtype):
     tiny, huge = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
     x = np.array([tiny, -tiny, huge, -huge, 0, np.inf, -np.inf, np.nan], dtype)
-    dx = cpu.l1_loss_grad(dtype(1), x, np.zeros_like(x), "sum")
+    _, dx = cpu.l1_loss(x, np.zeros_like(x), "sum", True)
     np.testing.assert_array_equal(dx, [1, -1, 1, -1, 0, 1, -1, np.nan])
 
 
 def test_a_sum_beyond_float32_is_infinite():
     x = np.full(10, 1e19, np.float32)
-    assert np.isinf(cpu.mse_loss(x, -x, "sum"))
+    assert np.isinf(cpu.mse_loss(x, -x, "sum", False)[0])
+
+
+def test_the_loss_alone_equals_the_loss_with_its_gradient():
+    rng = np.random.default_rng(0)
+    x, t = rng.uniform(0.1, 0.9, (2, 3, 4, 5))
+    labels = rng.integers(0, 4, (3, 5))
+    for reduction in ("mean", "none"):
+        for function, arguments in (
+            (cpu.mse_loss, (x, t)),
+            (cpu.l1_loss, (x, t)),
+            (cpu.smooth_l1_loss, (x, t, 0.3)),
+            (cpu.binary_cross_entropy, (x, t, None)),
+            (cpu.binary_cross_entropy_with_logits, (x, t, None, None)),
+            (cpu.cross_entropy, (x, labels, None, -100, 0.1)),
+            (cpu.soft_cross_entropy, (x, t, None, 0.1)),
+            (cpu.nll_loss, (x, labels, None, -100)),
+        ):
+            alone, no_gradient, *_ = function(*arguments, reduction, False)
+            both, gradient, *_ = function(*arguments, reduction, True)
+            np.testing.assert_array_equal(alone, both)
+            assert no_gradient is None
+            assert gradient.shape == x.shape
+
+
+def test_times_broadcasts_over_the_classes_in_any_layout():
+    rng = np.random.default_rng(0)
+    dx, dy = rng.standard_normal((2, 5, 6, 3)).transpose(0, 3, 1, 2), rng.standard_normal((2, 5, 6))
+    expected = dx * dy[:, None]
+    np.testing.assert_array_equal(reference.times(dx, dy[:, None]), expected)
+    result = cpu.times(dx, dy[:, None])
+    assert result is dx
+    np.testing.assert_array_equal(dx, expected)

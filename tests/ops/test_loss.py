@@ -9,8 +9,8 @@ import pytest
 
 import nnmed
 from nnmed.errors import DTypeError, GradientError, ShapeError, UsageError
+from nnmed.ops.binary_cross_entropy import binary_cross_entropy_with_logits
 from nnmed.ops.loss import (
-    binary_cross_entropy_with_logits,
     l1_loss,
     mse_loss,
     smooth_l1_loss,
@@ -185,3 +185,16 @@ def test_l1_gradient_at_its_kink():
     x = nnmed.Tensor([1.0, 2.0, 3.0], requires_grad=True)
     l1_loss(x, nnmed.Tensor([1.0, 5.0, 0.0]), reduction="sum").backward()
     np.testing.assert_array_equal(x.grad.numpy(), [0, -1, 1])
+
+
+@pytest.mark.parametrize("function", ALL)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_a_second_backward_gives_the_same_gradient(function, reduction):
+    """The first one takes the gradient that came with the value."""
+    x = nnmed.Tensor([[0.5, -1.0], [2.0, 0.0]], requires_grad=True)
+    value = function(x, nnmed.Tensor([[0.2, 0.3], [1.0, 0.9]]), reduction=reduction)
+    dy = nnmed.from_numpy(np.full(value.shape, 3.0, np.float32))
+    first, second = (nnmed.grad(value, [x], dy, retain_graph=True)[0] for _ in range(2))
+    np.testing.assert_array_equal(first.numpy(), second.numpy())
+    value.backward(dy)
+    np.testing.assert_array_equal(x.grad.numpy(), first.numpy())

@@ -1,187 +1,142 @@
-"""Loss functions on the CPU: values and gradients in one pass, reduced chunk by chunk.
+"""Loss functions on the CPU.
 
-The signatures are those of ``reference.py``. `reduction` is ``"none"``, ``"mean"`` or
-``"sum"``; dy is a 0-d array unless it is ``"none"``.
+The signatures are those of ``reference.py``. A function returns the loss and, if `gradient`
+is true, its gradient by the first input for dy = 1 (else None), which is cheap while the
+inputs are in the cache. `reduction` is ``"none"``, ``"mean"`` or ``"sum"``.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from nnmed.kernels.elementwise import apply, reduce, zeros
-from nnmed.kernels.loss.cross_entropy import (
-    cross_entropy,
-    cross_entropy_grad,
-    soft_cross_entropy,
-    soft_cross_entropy_grad,
-    soft_cross_entropy_target_grad,
-)
+from nnmed.kernels.elementwise import flatten, for_chunks, memory_order, take, zeros
+from nnmed.kernels.loss.cross_entropy import cross_entropy, nll_loss, soft_cross_entropy
+from nnmed.kernels.loss.one_pass import one_pass
 
 __all__ = [
-    "binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits_grad",
-    "binary_cross_entropy_with_logits_target_grad", "cross_entropy", "cross_entropy_grad",
-    "l1_loss", "l1_loss_grad", "mse_loss", "mse_loss_grad", "smooth_l1_loss",
-    "smooth_l1_loss_grad", "soft_cross_entropy", "soft_cross_entropy_grad",
-    "soft_cross_entropy_target_grad",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "l1_loss",
+    "mse_loss", "nll_loss", "smooth_l1_loss", "soft_cross_entropy", "times",
 ]  # fmt: skip
 
 
-def mse_loss(x, target, reduction):
+def times(dx, dy):
+    """Multiply the gradient `dx`, dense in memory, by `dy`, broadcast; in place."""
+    if dy.ndim == 0 and dy == 1:
+        return dx
+    order = memory_order(dx)
+    flat_dx, flat_dy = flatten(dx, order), flatten(np.broadcast_to(dy, dx.shape), order)
+
+    def task(_, start, stop):
+        here = flat_dx[start:stop]
+        np.multiply(here, take(flat_dy, start, stop), out=here)
+
+    for_chunks(task, dx.size)
+    return dx
+
+
+def mse_loss(x, target, reduction, gradient):
     """Return (x - target)**2, reduced."""
 
-    def chunk(y, x, target):
-        np.subtract(x, target, out=y)
-        np.square(y, out=y)
-
-    return reduce(chunk, reduction, x, target)
-
-
-def mse_loss_grad(dy, x, target, reduction):
-    """Return the gradient by x; the one by target is its negative."""
-    dy = _per_element(dy, x, reduction, factor=2.0)
-
-    def chunk(dx, x, target, dy):
+    def chunk(dx, x, target):
         np.subtract(x, target, out=dx)
-        np.multiply(dx, dy, out=dx)
+        return [(1.0, dx, dx)]
 
-    return apply(chunk, x, target, dy)
-
-
-def l1_loss(x, target, reduction):
-    """Return abs(x - target), reduced."""
-
-    def chunk(y, x, target):
-        np.subtract(x, target, out=y)
-        np.abs(y, out=y)
-
-    return reduce(chunk, reduction, x, target)
+    return one_pass(chunk, reduction, gradient, x, target, slope=2.0)
 
 
-def l1_loss_grad(dy, x, target, reduction):
-    """Return the gradient by x, 0 where x equals target; by target it is the negative."""
-    dy = _per_element(dy, x, reduction)
+def l1_loss(x, target, reduction, gradient):
+    """Return abs(x - target), reduced; the gradient is 0 where x equals target."""
     # Twice this factor takes the smallest number beyond 1. np.sign is ten times slower.
     large = 1e23 if x.dtype == np.float32 else 1e162
 
-    def chunk(dx, x, target, dy):
+    def chunk(dx, x, target, distance):
         np.subtract(x, target, out=dx)
+        np.abs(dx, out=distance)
         np.multiply(dx, large, out=dx)
         np.multiply(dx, large, out=dx)
         np.clip(dx, -1, 1, out=dx)
-        np.multiply(dx, dy, out=dx)
+        return [(1.0, distance, None)]
 
-    return apply(chunk, x, target, dy)
-
-
-def smooth_l1_loss(x, target, beta, reduction):
-    """Return d**2 / (2 beta) where d = abs(x - target) < beta, else d - beta / 2, reduced."""
-
-    def chunk(y, x, target, near, half):
-        # With n = min(d, beta), both cases are n (d - n / 2) / beta.
-        np.subtract(x, target, out=y)
-        np.abs(y, out=y)
-        np.clip(y, 0, beta, out=near)  # minimum with a number takes twice as long
-        np.multiply(near, -0.5, out=half)
-        np.add(y, half, out=y)
-        np.multiply(near, 1 / beta, out=near)
-        np.multiply(y, near, out=y)
-
-    return reduce(chunk, reduction, x, target, scratch=2)
+    return one_pass(chunk, reduction, gradient, x, target, scratch=1)
 
 
-def smooth_l1_loss_grad(dy, x, target, beta, reduction):
-    """Return dy * clip((x - target) / beta, -1, 1); by target it is the negative."""
-    dy = _per_element(dy, x, reduction)
+def smooth_l1_loss(x, target, beta, reduction, gradient):
+    """Return d**2 / (2 beta) where abs(d) < beta, else abs(d) - beta / 2; d = x - target."""
 
-    def chunk(dx, x, target, dy):
-        np.subtract(x, target, out=dx)
-        np.divide(dx, beta, out=dx)
-        np.clip(dx, -1, 1, out=dx)
-        np.multiply(dx, dy, out=dx)
+    def chunk(dx, x, target, difference):
+        # With n = clip(d, -beta, beta), both cases are (n d - n n / 2) / beta.
+        np.subtract(x, target, out=difference)
+        np.clip(difference, -beta, beta, out=dx)
+        return [(1 / beta, difference, dx), (-0.5 / beta, dx, dx)]
 
-    return apply(chunk, x, target, dy)
+    return one_pass(chunk, reduction, gradient, x, target, scratch=1, slope=1 / beta)
 
 
-def binary_cross_entropy_with_logits(x, target, weight, pos_weight, reduction):
+def binary_cross_entropy_with_logits(x, target, weight, pos_weight, reduction, gradient):
     """Return w ((1 - t) softplus(x) + v t softplus(-x)), reduced; softplus = log(1 + exp).
 
-    Each term is exact far from 0, where the usual ``(1 - t) x + softplus(-x)`` cancels.
+    Each term is exact far from 0, where the usual ``(1 - t) x + softplus(-x)`` cancels. So
+    is the gradient, w ((1 - t) sigmoid(x) - v t sigmoid(-x)).
     """
-    weight, pos_weight = _spread(weight, x), _spread(pos_weight, x)
+    weights = [np.broadcast_to(w, x.shape) for w in (weight, pos_weight) if w is not None]
 
-    def chunk(y, x, target, weight, pos_weight, tail, other):
-        zero = zeros(x.size, x.dtype)
-        _log1p_exp_minus_abs(tail, x)
-        np.maximum(x, zero, out=y)
-        np.add(y, tail, out=y)
-        np.subtract(1, target, out=other)
-        np.multiply(y, other, out=y)
-        np.minimum(x, zero, out=other)
-        np.subtract(tail, other, out=other)
-        np.multiply(other, target, out=other)
-        np.multiply(other, pos_weight, out=other)
-        np.add(y, other, out=y)
-        np.multiply(y, weight, out=y)
+    def chunk(dx, x, target, *rest):
+        above, below, up, down, negatives, positives = rest[len(weights) :]
+        zero, factor = zeros(x.size, x.dtype), None if weight is None else rest[0]
+        np.maximum(x, zero, out=above)
+        np.minimum(x, zero, out=below)
+        np.subtract(1, target, out=negatives)
+        np.multiply(target, 1 if pos_weight is None else rest[len(weights) - 1], out=positives)
+        # sigmoid(x) = up / (1 + up down) and sigmoid(-x) = down / (1 + up down)
+        np.exp(below, out=up)
+        np.negative(above, out=down)
+        np.exp(down, out=down)
+        np.multiply(negatives, up, out=dx)
+        np.multiply(up, down, out=up)
+        np.multiply(positives, down, out=down)
+        np.subtract(dx, down, out=dx)
+        np.add(up, 1, out=down)
+        np.divide(dx, down, out=dx)
+        if factor is not None:
+            np.multiply(dx, factor, out=dx)
+        # softplus(x) = log1p(up down) + max(x, 0)
+        np.log1p(up, out=up)
+        np.add(above, up, out=above)
+        np.multiply(above, negatives, out=above)
+        np.subtract(up, below, out=up)
+        np.multiply(up, positives, out=up)
+        return [(1.0, np.add(above, up, out=above), factor)]
 
-    return reduce(chunk, reduction, x, target, weight, pos_weight, scratch=2)
-
-
-def binary_cross_entropy_with_logits_grad(dy, x, target, weight, pos_weight, reduction):
-    """Return dy w ((1 - t) sigmoid(x) - v t sigmoid(-x)), the gradient by x."""
-    weight, pos_weight = _spread(weight, x), _spread(pos_weight, x)
-    dy = _per_element(dy, x, reduction)
-
-    def chunk(dx, x, target, weight, pos_weight, dy, other):
-        np.negative(x, out=dx)
-        np.exp(dx, out=dx)
-        np.add(dx, 1, out=dx)
-        np.subtract(1, target, out=other)
-        np.divide(other, dx, out=dx)
-        np.exp(x, out=other)
-        np.add(other, 1, out=other)
-        np.divide(target, other, out=other)
-        np.multiply(other, pos_weight, out=other)
-        np.subtract(dx, other, out=dx)
-        np.multiply(dx, weight, out=dx)
-        np.multiply(dx, dy, out=dx)
-
-    return apply(chunk, x, target, weight, pos_weight, dy, scratch=1)
+    return one_pass(chunk, reduction, gradient, x, target, *weights, scratch=6)
 
 
-def binary_cross_entropy_with_logits_target_grad(dy, x, weight, pos_weight, reduction):
-    """Return dy w (v softplus(-x) - softplus(x)), the gradient by target."""
-    weight, pos_weight = _spread(weight, x), _spread(pos_weight, x)
-    dy = _per_element(dy, x, reduction)
+def binary_cross_entropy(x, target, weight, reduction, gradient):
+    """Return -w (t log(x) + (1 - t) log(1 - x)), reduced, with 0 log(0) = 0.
 
-    def chunk(dt, x, weight, pos_weight, dy, tail):
-        # = v' (tail - min(x, 0)) - x with v' = v - 1: exactly -x for v = 1.
-        _log1p_exp_minus_abs(tail, x)
-        np.minimum(x, zeros(x.size, x.dtype), out=dt)
-        np.subtract(tail, dt, out=dt)
-        np.multiply(dt, pos_weight - 1, out=dt)
-        np.subtract(dt, x, out=dt)
-        np.multiply(dt, weight, out=dt)
-        np.multiply(dt, dy, out=dt)
+    The gradient is w ((1 - t) / (1 - x) - t / x) with 0 / 0 = 0.
+    """
+    weights = [] if weight is None else [np.broadcast_to(weight, x.shape)]
 
-    return apply(chunk, x, weight, pos_weight, dy, scratch=1)
+    def chunk(dx, x, target, *rest):
+        *factor, above, below, negatives, value, other = rest
+        # Where a factor is 0, its logarithm is taken of 1.
+        np.copyto(above, np.equal(target, 0))
+        np.maximum(above, x, out=above)
+        np.copyto(below, np.not_equal(target, 1))
+        np.minimum(below, x, out=below)
+        np.negative(below, out=below)
+        np.subtract(1, target, out=negatives)
+        np.log(above, out=value)
+        np.multiply(value, target, out=value)
+        np.log1p(below, out=other)
+        np.multiply(other, negatives, out=other)
+        np.add(value, other, out=value)
+        np.add(below, 1, out=below)
+        np.divide(negatives, below, out=dx)
+        np.divide(target, above, out=above)
+        np.subtract(dx, above, out=dx)
+        if factor:
+            np.multiply(dx, *factor, out=dx)
+        return [(-1.0, value, *(factor or [None]))]
 
-
-def _log1p_exp_minus_abs(y, x):
-    np.abs(x, out=y)
-    np.negative(y, out=y)
-    np.exp(y, out=y)
-    np.log1p(y, out=y)
-
-
-def _per_element(dy, x, reduction, factor=1.0):
-    """Return the gradient that reaches each element's value, times `factor`."""
-    if reduction == "none":
-        return dy if factor == 1 else dy * x.dtype.type(factor)
-    scale = factor / max(x.size, 1) if reduction == "mean" else factor
-    return np.broadcast_to(np.asarray(dy * scale, x.dtype), x.shape)
-
-
-def _spread(weight, x):
-    """Return `weight` (None is 1) in the shape of x, without a copy."""
-    one = x.dtype.type(1) if weight is None else weight
-    return np.broadcast_to(one, x.shape)
+    return one_pass(chunk, reduction, gradient, x, target, *weights, scratch=5)

@@ -1,173 +1,153 @@
-"""Softmax and cross-entropy in one: no array of probabilities is ever made.
+"""Softmax and cross-entropy in one: value and gradient in one pass over the logits.
 
-Logits are (N, C, ...), class indices (N, ...), class probabilities (N, C, ...). Forward
-keeps one number a row, log(sum(exp(x))); with it the gradient needs one exp an element.
+Logits are (N, C, ...), class indices (N, ...), class probabilities (N, C, ...). If `gradient`
+is true, the gradient by the logits for dy = 1 comes with the loss, else None: it costs
+little beyond the softmax, which the loss needs.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from nnmed.kernels.elementwise import finish
+from nnmed.backend.arrays import zeros_like
+from nnmed.kernels.loss.one_pass import finish
 from nnmed.kernels.rows import Rows
 
 
-def cross_entropy(x, target, weight, ignore_index, label_smoothing, reduction):
-    """Return the loss of class indices.
+def cross_entropy(x, target, weight, ignore_index, label_smoothing, reduction, gradient):
+    """Return the loss of class indices, its gradient, and what the mean divides by.
 
-    Returns
-    -------
-    loss : array
-        (N, ...) for ``"none"``, else 0-d.
-    log_sum : array
-        (N, ...), log(sum(exp(x))) over the classes.
-    divisor : float
-        What the mean divides by: the sum of the weights of the targets not ignored.
+    That is the sum of the weights of the targets that are not ignored. Ignored rows have
+    no loss and a gradient of exactly 0.
     """
     rows = Rows(x, 1)
-    logits, labels = rows.view(rows.x), rows.view_per_row(target)
-    log_sum, loss = np.empty(rows.shape, x.dtype), np.empty(rows.shape, x.dtype)
-    sums, divisors = np.zeros(len(rows.blocks)), np.zeros(len(rows.blocks))
+    labels = rows.view_per_row(target)
+    divisor = _divisor(target, weight, ignore_index) if reduction == "mean" else 1.0
+    scale, share = 1 / (divisor or 1), label_smoothing / rows.classes
     per_class, weights_sum = _class_weights(weight, rows, x.dtype)
 
-    def task(index, block):
-        shifted, largest, log_total = _shifted(rows, logits, block)
-        labels_here = labels[block].reshape(-1)
-        row_weight, safe = _row_weights(labels_here, weight, ignore_index, x.dtype)
-        picked = shifted[_at(rows, safe)]
-        value = (log_total - picked) * row_weight
+    def of_block(block, shifted, powers):
+        safe, ignored = _without_ignored(labels[block].reshape(-1), ignore_index)
+        hit = (1 - label_smoothing) * (1 if weight is None else weight[safe])
+        place, total = _places(rows, safe), powers.sum(rows.axis)
+        log_total = np.log(total)
+        value = (log_total - shifted.take(place)) * hit
         if label_smoothing:
-            value *= 1 - label_smoothing
-            spread = weights_sum * log_total - _sum(rows, shifted, per_class)
-            spread *= label_smoothing / rows.classes
-            value += spread
-        value[labels_here == ignore_index] = 0
-        log_sum[block] = (log_total + largest).reshape(log_sum[block].shape)
-        loss[block] = value.reshape(loss[block].shape)
-        sums[index], divisors[index] = value.sum(), row_weight.sum()
+            spread = weights_sum * log_total - np.multiply(shifted, per_class).sum(rows.axis)
+            value += spread * share
+        if ignored is not None:
+            value[ignored] = 0
+        if gradient:
+            hit = hit * scale
+            np.multiply(powers, rows.along((hit + weights_sum * share * scale) / total), out=powers)
+            if label_smoothing:
+                np.subtract(powers, per_class * (share * scale), out=powers)
+            powers.reshape(-1)[place] -= hit
+            if ignored is not None:
+                np.copyto(powers, 0, where=rows.along(ignored))
+        return value, powers
 
-    rows.for_blocks(task)
-    log_sum, divisor = rows.from_per_row(log_sum), float(divisors.sum())
-    if reduction == "none":
-        return rows.from_per_row(loss), log_sum, divisor
-    return finish(sums.sum(), divisor, reduction, x.dtype), log_sum, divisor
-
-
-def cross_entropy_grad(
-    dy, x, log_sum, target, weight, ignore_index, label_smoothing, reduction, divisor
-):
-    """Return the gradient by x; ignored rows get exactly 0."""
-    rows = Rows(x, 1)
-    logits, labels = rows.view(rows.x), rows.view_per_row(target)
-    log_sums, gradients = rows.view_per_row(log_sum), _row_gradients(dy, rows, reduction, divisor)
-    result = rows.empty()
-    output = rows.view(result)
-    per_class, weights_sum = _class_weights(weight, rows, x.dtype)
-    share = label_smoothing / rows.classes
-
-    def task(_, block):
-        p = rows.read(logits, block)
-        np.subtract(p, rows.along(log_sums[block]), out=p)
-        np.exp(p, out=p)
-        labels_here = labels[block].reshape(-1)
-        row_weight, safe = _row_weights(labels_here, weight, ignore_index, x.dtype)
-        row_weight *= 1 - label_smoothing
-        here = np.where(labels_here == ignore_index, 0, gradients[block].reshape(-1))
-        here = here.astype(x.dtype, copy=False)
-        np.multiply(p, rows.along((row_weight + share * weights_sum) * here), out=p)
-        if label_smoothing:
-            p -= rows.along(here) * (per_class * share)
-        p[_at(rows, safe)] -= row_weight * here
-        rows.write(output, block, p)
-
-    rows.for_blocks(task)
-    return result
+    loss, dx = _walk(of_block, rows, reduction, gradient, divisor)
+    return loss, dx, divisor
 
 
-def soft_cross_entropy(x, target, weight, label_smoothing, reduction):
-    """Return the loss of class probabilities, and log(sum(exp(x))) over the classes."""
-    rows = Rows(x, 1)
-    logits, probabilities = rows.view(rows.x), rows.view(target)
-    log_sum, loss = np.empty(rows.shape, x.dtype), np.empty(rows.shape, x.dtype)
-    sums = np.zeros(len(rows.blocks))
-    per_class, _ = _class_weights(weight, rows, x.dtype)
-
-    def task(index, block):
-        shifted, largest, log_total = _shifted(rows, logits, block)
-        np.subtract(shifted, rows.along(log_total), out=shifted)
-        q = _smoothed(rows, probabilities, block, per_class, label_smoothing)
-        value = -_sum(rows, shifted, q)
-        log_sum[block] = (log_total + largest).reshape(log_sum[block].shape)
-        loss[block] = value.reshape(loss[block].shape)
-        sums[index] = value.sum()
-
-    rows.for_blocks(task)
-    log_sum = rows.from_per_row(log_sum)
-    if reduction == "none":
-        return rows.from_per_row(loss), log_sum
-    return finish(sums.sum(), loss.size, reduction, x.dtype), log_sum
-
-
-def soft_cross_entropy_grad(dy, x, log_sum, target, weight, label_smoothing, reduction):
-    """Return the gradient of :func:`soft_cross_entropy` by x."""
+def soft_cross_entropy(x, target, weight, label_smoothing, reduction, gradient):
+    """Return the loss of class probabilities, and its gradient by the logits."""
     rows = Rows(x, 1)
     probabilities = rows.view(target)
+    count = x.size // rows.classes
+    scale = 1 / max(count, 1) if reduction == "mean" else 1.0
     per_class, _ = _class_weights(weight, rows, x.dtype)
 
-    def gradient(log_p, here, block):
-        q = _smoothed(rows, probabilities, block, per_class, label_smoothing)
-        np.exp(log_p, out=log_p)
-        np.multiply(log_p, q.sum(rows.axis, keepdims=True), out=log_p)
-        np.subtract(log_p, q, out=log_p)
-        return np.multiply(log_p, here, out=log_p)
+    def of_block(block, shifted, powers):
+        q = rows.read(probabilities, block, slot=2)
+        if label_smoothing:
+            np.multiply(q, 1 - label_smoothing, out=q)
+            np.add(q, label_smoothing / rows.classes, out=q)
+        if weight is not None:
+            np.multiply(q, per_class, out=q)
+        total = powers.sum(rows.axis, keepdims=True)
+        np.subtract(shifted, np.log(total), out=shifted)
+        value = -np.multiply(shifted, q, out=shifted).sum(rows.axis)
+        if gradient:
+            np.multiply(powers, q.sum(rows.axis, keepdims=True) / total, out=powers)
+            np.subtract(powers, q, out=powers)
+            np.multiply(powers, scale, out=powers)
+        return value, powers
 
-    return _soft_gradient(gradient, rows, dy, log_sum, reduction)
+    return _walk(of_block, rows, reduction, gradient, count)
 
 
-def soft_cross_entropy_target_grad(dy, x, log_sum, weight, label_smoothing, reduction):
-    """Return the gradient of :func:`soft_cross_entropy` by the probabilities."""
+def nll_loss(x, target, weight, ignore_index, reduction, gradient):
+    """Return minus the label's element of x, its gradient, and what the mean divides by."""
     rows = Rows(x, 1)
-    per_class, _ = _class_weights(weight, rows, x.dtype)
-    factor = per_class * (label_smoothing - 1)
-
-    def gradient(log_p, here, block):
-        np.multiply(log_p, factor, out=log_p)
-        return np.multiply(log_p, here, out=log_p)
-
-    return _soft_gradient(gradient, rows, dy, log_sum, reduction)
-
-
-def _soft_gradient(gradient, rows, dy, log_sum, reduction):
-    logits, log_sums = rows.view(rows.x), rows.view_per_row(log_sum)
-    here = _row_gradients(dy, rows, reduction, log_sum.size)
-    result = rows.empty()
-    output = rows.view(result)
+    logs, labels = rows.view(rows.x), rows.view_per_row(target)
+    divisor = _divisor(target, weight, ignore_index) if reduction == "mean" else 1.0
+    losses = np.empty(rows.shape, x.dtype)
+    dx = zeros_like(rows.x) if gradient else None
+    output = rows.view(dx) if gradient else None
 
     def task(_, block):
-        log_p = rows.read(logits, block)
-        np.subtract(log_p, rows.along(log_sums[block]), out=log_p)
-        rows.write(output, block, gradient(log_p, rows.along(here[block]), block))
+        safe, ignored = _without_ignored(labels[block], ignore_index)
+        minus = x.dtype.type(-1) if weight is None else -weight[safe]
+        if ignored is not None:
+            minus = np.where(ignored, x.dtype.type(0), minus)
+        outer, inner = (np.arange(n)[s] for n, s in zip(rows.shape, block))
+        place = (outer[:, None], inner, safe)
+        value = logs[place] * minus
+        if ignored is not None:
+            value[ignored] = 0
+        losses[block] = value
+        if gradient:
+            output[place] = minus * x.dtype.type(1 / (divisor or 1))
 
     rows.for_blocks(task)
-    return result
+    if reduction == "none":
+        return rows.from_per_row(losses), dx, divisor
+    total = losses.sum(dtype=np.float64)
+    return finish(total, divisor, reduction, x.dtype), dx, divisor
 
 
-def _shifted(rows, logits, block):
-    """Return x - max, max, and log(sum(exp(x - max))) of a block's rows."""
-    shifted = rows.read(logits, block)
-    largest = shifted.max(rows.axis)
-    np.subtract(shifted, rows.along(largest), out=shifted)
-    powers = rows.temporary(block, shifted.dtype, slot=1)
-    np.exp(shifted, out=powers)
-    return shifted, largest, np.log(powers.sum(rows.axis))
+def _divisor(target, weight, ignore_index) -> float:
+    """Return the sum of the weights of the labels that are not ignored."""
+    kept = target != ignore_index
+    if weight is None:
+        return float(np.count_nonzero(kept))
+    return float(np.bincount(target[kept], minlength=weight.size) @ weight.astype(np.float64))
 
 
-def _smoothed(rows, probabilities, block, per_class, label_smoothing):
-    q = rows.read(probabilities, block, slot=1)
-    if label_smoothing:
-        np.multiply(q, 1 - label_smoothing, out=q)
-        np.add(q, label_smoothing / rows.classes, out=q)
-    return np.multiply(q, per_class, out=q)
+def _without_ignored(labels, ignore_index):
+    """Return the labels with 0 where ignored, and where that is (None for nowhere)."""
+    ignored = labels == ignore_index
+    if not ignored.any():
+        return labels, None
+    return np.where(ignored, 0, labels), ignored
+
+
+def _walk(of_block, rows, reduction, gradient, divisor):
+    """Return loss and gradient of ``value, dx = of_block(block, x - max, exp(x - max))``."""
+    logits = rows.view(rows.x)
+    losses = np.empty(rows.shape, rows.x.dtype) if reduction == "none" else None
+    dx = rows.empty() if gradient else None
+    output = None if dx is None else rows.view(dx)
+    sums = np.zeros(len(rows.blocks))
+
+    def task(index, block):
+        shifted = rows.read(logits, block)
+        np.subtract(shifted, shifted.max(rows.axis, keepdims=True), out=shifted)
+        powers = np.exp(shifted, out=rows.temporary(block, shifted.dtype, slot=1))
+        value, gradients = of_block(block, shifted, powers)
+        if losses is None:
+            sums[index] = np.sum(value)
+        else:
+            losses[block] = value.reshape(losses[block].shape)
+        if gradient:
+            rows.write(output, block, gradients)
+
+    rows.for_blocks(task)
+    if losses is not None:
+        return rows.from_per_row(losses), dx
+    return finish(sums.sum(), divisor, reduction, rows.x.dtype), dx
 
 
 def _class_weights(weight, rows, dtype):
@@ -178,29 +158,8 @@ def _class_weights(weight, rows, dtype):
     return np.ascontiguousarray(weight).reshape(shape), float(weight.sum(dtype=np.float64))
 
 
-def _row_weights(labels, weight, ignore_index, dtype):
-    """Return each row's weight (0 where ignored), and the labels with 0 where ignored."""
-    ignored = labels == ignore_index
-    safe = np.where(ignored, 0, labels)
-    if weight is None:
-        return (~ignored).astype(dtype), safe
-    return np.where(ignored, dtype.type(0), weight[safe]), safe
-
-
-def _row_gradients(dy, rows, reduction, divisor):
-    """Return the gradient that reaches each row's loss, (outer, inner)."""
-    if reduction == "none":
-        return rows.view_per_row(dy)
-    scale = 1.0 if reduction == "sum" else 1 / (divisor or 1)
-    return np.broadcast_to(np.asarray(dy * scale, dy.dtype), rows.shape)
-
-
-def _at(rows, labels):
-    """Return the index, in a block, of each row's label."""
+def _places(rows, labels):
+    """Return where the label of each row stands in a flattened block."""
+    labels = labels.astype(np.intp, copy=False)
     numbers = np.arange(labels.size)
-    return (labels, numbers) if rows.axis == 0 else (numbers, labels)
-
-
-def _sum(rows, values, factors):
-    """Return the sum over the classes of values * factors, a number a row."""
-    return np.multiply(values, factors).sum(rows.axis)
+    return labels * labels.size + numbers if rows.axis == 0 else numbers * rows.classes + labels

@@ -7,141 +7,132 @@ import math
 import numpy as np
 
 
-def mse_loss(x, target, reduction):
-    """L = (x - t)**2, reduced."""
-    return _reduced(lambda x, t: (x - t) ** 2, reduction, x, target)
+def times(dx, dy):
+    """dx dy, with dy broadcast."""
+    result = np.zeros_like(dx)
+    for index in np.ndindex(*dx.shape):
+        result[index] = float(dx[index]) * float(np.broadcast_to(dy, dx.shape)[index])
+    return result
 
 
-def mse_loss_grad(dy, x, target, reduction):
-    """dx = 2 (x - t) dy."""
-    return _gradient(lambda x, t: 2 * (x - t), dy, reduction, x, target)
+def mse_loss(x, target, reduction, gradient):
+    """L = (x - t)**2, reduced; dx = 2 (x - t)."""
+    loss = _reduced(lambda x, t: (x - t) ** 2, reduction, x, target)
+    return loss, _gradient(gradient, lambda x, t: 2 * (x - t), reduction, x, target)
 
 
-def l1_loss(x, target, reduction):
-    """L = |x - t|, reduced."""
-    return _reduced(lambda x, t: abs(x - t), reduction, x, target)
+def l1_loss(x, target, reduction, gradient):
+    """L = |x - t|, reduced; dx = sign(x - t)."""
+    loss = _reduced(lambda x, t: abs(x - t), reduction, x, target)
+    return loss, _gradient(gradient, lambda x, t: float(x > t) - float(x < t), reduction, x, target)
 
 
-def l1_loss_grad(dy, x, target, reduction):
-    """dx = sign(x - t) dy."""
-    return _gradient(lambda x, t: float(x > t) - float(x < t), dy, reduction, x, target)
+def smooth_l1_loss(x, target, beta, reduction, gradient):
+    """L = d**2 / (2 beta) if d < beta, else d - beta / 2, reduced; d = |x - t|.
 
-
-def smooth_l1_loss(x, target, beta, reduction):
-    """L = d**2 / (2 beta) if d < beta, else d - beta / 2, reduced; d = |x - t|."""
+    dx = (x - t) / beta if d < beta, else sign(x - t).
+    """
 
     def one(x, t):
         d = abs(x - t)
         return d * d / (2 * beta) if d < beta else d - beta / 2
 
-    return _reduced(one, reduction, x, target)
-
-
-def smooth_l1_loss_grad(dy, x, target, beta, reduction):
-    """dx = (x - t) / beta dy if |x - t| < beta, else sign(x - t) dy."""
-
-    def one(x, t):
+    def slope(x, t):
         d = x - t
         return d / beta if abs(d) < beta else math.copysign(1, d)
 
-    return _gradient(one, dy, reduction, x, target)
+    loss = _reduced(one, reduction, x, target)
+    return loss, _gradient(gradient, slope, reduction, x, target)
 
 
-def binary_cross_entropy_with_logits(x, target, weight, pos_weight, reduction):
-    """L = -w (v t log(s) + (1 - t) log(1 - s)), reduced; s = sigmoid(x), v = pos_weight."""
+def binary_cross_entropy_with_logits(x, target, weight, pos_weight, reduction, gradient):
+    """L = -w (v t log(s) + (1 - t) log(1 - s)), reduced; s = sigmoid(x), v = pos_weight.
+
+    dx = w ((1 - t) s - v t (1 - s)).
+    """
 
     def one(x, t, w, v):
         return w * (v * t * _softplus(-x) + (1 - t) * _softplus(x))
 
-    return _reduced(one, reduction, x, target, *_weights(x, weight, pos_weight))
-
-
-def binary_cross_entropy_with_logits_grad(dy, x, target, weight, pos_weight, reduction):
-    """dx = w ((1 - t) s - v t (1 - s)) dy, s = sigmoid(x)."""
-
-    def one(x, t, w, v):
+    def slope(x, t, w, v):
         return w * ((1 - t) * _sigmoid(x) - v * t * _sigmoid(-x))
 
-    return _gradient(one, dy, reduction, x, target, *_weights(x, weight, pos_weight))
+    arrays = x, target, *_weights(x, weight, pos_weight)
+    return _reduced(one, reduction, *arrays), _gradient(gradient, slope, reduction, *arrays)
 
 
-def binary_cross_entropy_with_logits_target_grad(dy, x, weight, pos_weight, reduction):
-    """dt = w (log(1 - s) - v log(s)) dy, s = sigmoid(x)."""
+def binary_cross_entropy(x, target, weight, reduction, gradient):
+    """L = -w (t log(x) + (1 - t) log(1 - x)), reduced; dx = w ((1 - t) / (1 - x) - t / x).
 
-    def one(x, w, v):
-        return w * (v * _softplus(-x) - _softplus(x))
-
-    return _gradient(one, dy, reduction, x, *_weights(x, weight, pos_weight))
-
-
-def cross_entropy(x, target, weight, ignore_index, label_smoothing, reduction):
-    """L = -sum over c of q_c log(softmax(x)_c), with q of :func:`_target_row`.
-
-    The mean divides by the sum of the weights of the targets that are not ignored.
+    With 0 log(0) = 0 and 0 / 0 = 0.
     """
-    losses, log_sum = np.zeros(target.shape), np.zeros(target.shape)
+
+    def one(x, t, w):
+        return -w * ((t and t * _log(x)) + ((1 - t) and (1 - t) * _log1p(-x)))
+
+    def slope(x, t, w):
+        return w * (_ratio(1 - t, 1 - x) - _ratio(t, x))
+
+    arrays = x, target, *_weights(x, weight)
+    return _reduced(one, reduction, *arrays), _gradient(gradient, slope, reduction, *arrays)
+
+
+def cross_entropy(x, target, weight, ignore_index, label_smoothing, reduction, gradient):
+    """L = -sum over c of q_c log(p_c), with p = softmax(x) and q of :func:`_target_row`.
+
+    dx_c = sum(q) p_c - q_c. The mean divides by the sum of the weights of the targets that
+    are not ignored, which is returned as well.
+    """
+    losses, dx = np.zeros(target.shape), np.zeros(x.shape)
     divisor = 0.0
     for place in np.ndindex(*target.shape):
-        row, label = _row(x, place), int(target[place])
-        log_sum[place] = _log_sum_exp(row)
+        label = int(target[place])
         if label != ignore_index:
             q = _target_row(label, x.shape[1], weight, label_smoothing)
-            losses[place] = math.fsum(a * (log_sum[place] - b) for a, b in zip(q, row) if a)
+            losses[place] = _row_loss(q, x, place, dx)
             divisor += 1.0 if weight is None else float(weight[label])
+    divisor = divisor if reduction == "mean" else 1.0
     loss = _finish(losses, divisor, reduction, x.dtype)
-    return loss, log_sum.astype(x.dtype), divisor
+    return loss, (dx / (divisor or 1)).astype(x.dtype) if gradient else None, divisor
 
 
-def cross_entropy_grad(
-    dy, x, log_sum, target, weight, ignore_index, label_smoothing, reduction, divisor
-):
-    """dx_c = (sum(q) softmax(x)_c - q_c) dy; 0 in ignored rows."""
-    dx = np.zeros(x.shape, x.dtype)
+def soft_cross_entropy(x, target, weight, label_smoothing, reduction, gradient):
+    """L = -sum over c of w_c q_c log(p_c), q the smoothed probabilities, p = softmax(x).
+
+    dx_c = sum(w q) p_c - w_c q_c.
+    """
+    losses, dx = np.zeros(_places(x)), np.zeros(x.shape)
+    for place in np.ndindex(*losses.shape):
+        q = _soft_row(_row(target, place), weight, label_smoothing)
+        losses[place] = _row_loss(q, x, place, dx)
+    divisor = max(losses.size, 1) if reduction == "mean" else 1
+    loss = _finish(losses, losses.size, reduction, x.dtype)
+    return loss, (dx / divisor).astype(x.dtype) if gradient else None
+
+
+def nll_loss(x, target, weight, ignore_index, reduction, gradient):
+    """L = -w_t x_t, reduced; dx_c = -w_t [c = t]; the mean as for :func:`cross_entropy`."""
+    losses, dx = np.zeros(target.shape), np.zeros(x.shape)
+    divisor = 0.0
     for place in np.ndindex(*target.shape):
         label = int(target[place])
-        if label == ignore_index:
-            continue
-        q = _target_row(label, x.shape[1], weight, label_smoothing)
-        here = _row_gradient(dy, place, reduction, divisor)
-        for c, value in enumerate(_row(x, place)):
-            p = math.exp(value - float(log_sum[place]))
-            dx[_class(place, c)] = (math.fsum(q) * p - q[c]) * here
-    return dx
+        if label != ignore_index:
+            w = 1.0 if weight is None else float(weight[label])
+            losses[place] = -w * float(x[_class(place, label)])
+            dx[_class(place, label)] = -w
+            divisor += w
+    divisor = divisor if reduction == "mean" else 1.0
+    loss = _finish(losses, divisor, reduction, x.dtype)
+    return loss, (dx / (divisor or 1)).astype(x.dtype) if gradient else None, divisor
 
 
-def soft_cross_entropy(x, target, weight, label_smoothing, reduction):
-    """L = -sum over c of w_c q_c log(softmax(x)_c), q the smoothed probabilities."""
-    losses, log_sum = np.zeros(_places(x)), np.zeros(_places(x))
-    for place in np.ndindex(*losses.shape):
-        row = _row(x, place)
-        log_sum[place] = _log_sum_exp(row)
-        q = _soft_row(_row(target, place), weight, label_smoothing)
-        losses[place] = math.fsum(a * (log_sum[place] - b) for a, b in zip(q, row))
-    return _finish(losses, losses.size, reduction, x.dtype), log_sum.astype(x.dtype)
-
-
-def soft_cross_entropy_grad(dy, x, log_sum, target, weight, label_smoothing, reduction):
-    """dx_c = (sum(w q) softmax(x)_c - w_c q_c) dy."""
-    dx = np.zeros(x.shape, x.dtype)
-    for place in np.ndindex(*_places(x)):
-        q = _soft_row(_row(target, place), weight, label_smoothing)
-        here = _row_gradient(dy, place, reduction, log_sum.size)
-        for c, value in enumerate(_row(x, place)):
-            p = math.exp(value - float(log_sum[place]))
-            dx[_class(place, c)] = (math.fsum(q) * p - q[c]) * here
-    return dx
-
-
-def soft_cross_entropy_target_grad(dy, x, log_sum, weight, label_smoothing, reduction):
-    """dt_c = -(1 - label_smoothing) w_c log(softmax(x)_c) dy."""
-    dt = np.zeros(x.shape, x.dtype)
-    for place in np.ndindex(*_places(x)):
-        here = _row_gradient(dy, place, reduction, log_sum.size)
-        for c, value in enumerate(_row(x, place)):
-            w = 1.0 if weight is None else float(weight[c])
-            log_p = value - float(log_sum[place])
-            dt[_class(place, c)] = (label_smoothing - 1) * w * log_p * here
-    return dt
+def _row_loss(q, x, place, dx):
+    """Return -sum of q log(p) in one row; write its gradient, sum(q) p - q, into dx."""
+    row = _row(x, place)
+    log_sum = _log_sum_exp(row)
+    for c, value in enumerate(row):
+        dx[_class(place, c)] = math.fsum(q) * math.exp(value - log_sum) - q[c]
+    return math.fsum(a * (log_sum - b) for a, b in zip(q, row) if a)
 
 
 def _target_row(label, classes, weight, label_smoothing):
@@ -182,6 +173,18 @@ def _sigmoid(x):
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
+def _log(x):
+    return math.log(x) if x > 0 else -math.inf
+
+
+def _log1p(x):
+    return math.log1p(x) if x > -1 else -math.inf
+
+
+def _ratio(a, b):
+    return a / b if b else math.copysign(math.inf, a) if a else 0.0
+
+
 def _weights(x, *weights):
     return [np.broadcast_to(1.0 if w is None else w, x.shape) for w in weights]
 
@@ -203,16 +206,13 @@ def _finish(losses, count, reduction, dtype):
     return np.asarray(total, dtype)
 
 
-def _gradient(function, dy, reduction, *arrays):
-    """Apply `function` to the numbers at each place, times the gradient that reaches it."""
-    dx = np.zeros(arrays[0].shape, arrays[0].dtype)
+def _gradient(wanted, function, reduction, *arrays):
+    """Apply `function` to the numbers at each place, or return None; the mean divides by n."""
+    if not wanted:
+        return None
+    x = arrays[0]
+    dx = np.zeros(x.shape, x.dtype)
     for index in np.ndindex(*dx.shape):
-        here = _row_gradient(dy, index, reduction, dx.size)
-        dx[index] = function(*(float(a[index]) for a in arrays)) * here
+        dx[index] = function(*(float(a[index]) for a in arrays))
+        dx[index] /= x.size if reduction == "mean" else 1
     return dx
-
-
-def _row_gradient(dy, place, reduction, divisor):
-    if reduction == "none":
-        return float(dy[place])
-    return float(dy) / divisor if reduction == "mean" else float(dy)

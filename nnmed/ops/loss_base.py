@@ -1,0 +1,92 @@
+"""What all losses share: reductions, constant weights, gradients that come with the value."""
+
+from __future__ import annotations
+
+from nnmed.autograd import Op, Tensor
+from nnmed.backend.arrays import array_module
+from nnmed.errors import GradientError, UsageError
+from nnmed.kernels import select
+from nnmed.ops.reduction import mean, sum
+
+REDUCTIONS = ("none", "mean", "sum")
+
+
+class OnePassLoss(Op):
+    """A loss whose kernel computes dx for dy = 1 together with L.
+
+    A loss is the last op of a network, so its inputs are still in the cache then. The first
+    backward takes that gradient, a later one (``retain_graph=True``) computes it anew.
+    ``forward`` is to return ``self.in_one_pass(input, target)``.
+    """
+
+    def evaluate(self, input, target, gradient: bool):
+        """Return the loss and, if `gradient`, its gradient by the input for dy = 1."""
+        raise NotImplementedError
+
+    def in_one_pass(self, input, target):
+        """Return the loss, and keep the gradient if it is wanted."""
+        loss, dx = self.evaluate(input, target, True in self.needs)
+        self.keep(inputs=(0, 1), **({} if dx is None else {"dx": dx}))
+        return loss
+
+    def input_gradient(self, dy):
+        """Return the gradient by the input."""
+        x, target = (tensor._array for tensor in self.inputs)
+        dx = self.kept.pop("dx", None)
+        if dx is None:
+            dx = self.evaluate(x, target, True)[1]
+        if 0 < dy.ndim < dx.ndim:  # a loss for each row of classes
+            dy = array_module(dy).expand_dims(dy, 1)
+        return select("loss", x).times(dx, dy)
+
+    def fused_backward(self, dy):
+        return super().fused_backward(dy) if self.needs[1] else (self.input_gradient(dy), None)
+
+
+def per_element(dy: Tensor, reduction: str, count: float) -> Tensor:
+    """Return the gradient that reaches each element's loss, ready to broadcast."""
+    return dy * (1 / (count or 1)) if reduction == "mean" else dy
+
+
+def check_reduction(name: str, reduction: str, allowed=REDUCTIONS) -> None:
+    """Raise UsageError unless `reduction` is one of PyTorch's."""
+    if reduction not in allowed:
+        names = f"{', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}"
+        raise UsageError(f"{name}: reduction must be {names}, got {reduction!r}")
+
+
+def reduced(losses: Tensor, reduction: str) -> Tensor:
+    """Return the losses, their mean or their sum."""
+    if reduction == "none":
+        return losses
+    return mean(losses) if reduction == "mean" else sum(losses)
+
+
+def constant(name: str, argument: str, value) -> Tensor | None:
+    """Return a weight (or None) as a copy, which no later change can reach.
+
+    Raises GradientError if it asks for a gradient, which the loss does not give.
+    """
+    if value is None:
+        return None
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise GradientError(
+            f"{name}: the loss has no gradient with respect to {argument}; pass {argument}.detach()"
+        )
+    return Tensor(value)
+
+
+def array_of(tensor: Tensor | None):
+    """Return the array of a tensor that may be missing."""
+    return None if tensor is None else tensor._array
+
+
+def common_shape(a, b):
+    """Return the shape that two shapes broadcast to, or None."""
+    shape = []
+    for i in range(1, max(len(a), len(b)) + 1):
+        m, n = (s[-i] if i <= len(s) else 1 for s in (a, b))
+        if m != n and 1 not in (m, n):
+            return None
+        shape.insert(0, n if m == 1 else m)
+    return tuple(shape)
