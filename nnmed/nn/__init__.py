@@ -13,7 +13,14 @@ from nnmed.nn.layers.activation import (
     Softmax,
     Tanh,
 )
-from nnmed.nn.layers.conv import Conv2d, ConvTranspose2d
+from nnmed.nn.layers.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
 from nnmed.nn.layers.dropout import Dropout
 from nnmed.nn.layers.linear import Identity, Linear
 from nnmed.nn.layers.loss import (
@@ -32,9 +39,10 @@ from nnmed.nn.weights import load_arrays, load_weights, save_arrays, save_weight
 
 __all__ = [
     "ELU", "GELU", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "BCEWithLogitsLoss",
-    "BatchNorm1d", "BatchNorm2d", "Conv2d", "ConvTranspose2d", "CrossEntropyLoss", "Dropout",
-    "Flatten", "Identity", "L1Loss", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss", "MaxPool2d",
-    "Module", "ModuleList", "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss",
-    "Softmax", "Tanh", "Upsample", "ZeroPad2d", "init", "load_arrays", "load_weights",
-    "save_arrays", "save_weights", "utils",
+    "BatchNorm1d", "BatchNorm2d", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
+    "ConvTranspose2d", "ConvTranspose3d", "CrossEntropyLoss", "Dropout", "Flatten", "Identity",
+    "L1Loss", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "ModuleList",
+    "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Tanh",
+    "Upsample", "ZeroPad2d", "init", "load_arrays", "load_weights", "save_arrays", "save_weights",
+    "utils",
 ]  # fmt: skip
