@@ -1,7 +1,8 @@
 """Networks, and the names under which the scripts know them.
 
 Each has ``features(x)``, the last feature map, and ``classify(features)``, its class
-scores, so that a heat map can be drawn between the two.
+scores, so that a heat map can be drawn between the two. :class:`UNet` scores every pixel,
+the others the image.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from nnmed.errors import UsageError
 from nnmed.models.resnet import BasicBlock, ResNet, resnet18
 from nnmed.models.small_cnn import SmallCNN
+from nnmed.models.unet import UNet
 
 MODELS = {"resnet": ResNet, "cnn": SmallCNN}
-"""Classes by the name that ``--model`` takes."""
+"""Classifiers by the name that ``--model`` takes."""
 
 
 def build(name: str, in_channels: int, num_classes: int, **options):
@@ -21,4 +23,4 @@ def build(name: str, in_channels: int, num_classes: int, **options):
     return MODELS[name](in_channels, num_classes, **options)
 
 
-__all__ = ["MODELS", "BasicBlock", "ResNet", "SmallCNN", "build", "resnet18"]
+__all__ = ["MODELS", "BasicBlock", "ResNet", "SmallCNN", "UNet", "build", "resnet18"]

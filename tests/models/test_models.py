@@ -34,8 +34,8 @@ def test_resnet18_has_the_parameters_of_the_paper():
     assert {"conv1.weight", "layer2.0.downsample.0.weight", "layer4.1.bn2.running_var"} <= names
 
 
-class UNet(nn.Module):
-    """The ways in which a U-Net joins maps: stride, transposed convolution, concatenation."""
+class Joined(nn.Module):
+    """The ways in which maps are joined: stride, transposed convolution, concatenation."""
 
     def __init__(self):
         super().__init__()
@@ -78,7 +78,10 @@ class LayoutObserver:
                 self.check(op, "gradient", None if gradient is None else gradient._array)
 
 
-@pytest.mark.parametrize("make", [UNet, lambda: models.ResNet(3, 2, (1, 1), 8)])
+@pytest.mark.parametrize(
+    "make",
+    [Joined, lambda: models.ResNet(3, 2, (1, 1), 8), lambda: models.UNet(3, 2, 4, levels=2)],
+)
 def test_every_activation_and_gradient_is_channels_last(make):
     rng = np.random.default_rng(0)
     image = as_channels_last(rng.standard_normal((BATCH, 3, 16, 16)).astype(np.float32))

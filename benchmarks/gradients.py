@@ -1,0 +1,99 @@
+"""How accurate each form of each kernel is: output and gradients against float64.
+
+    python -m benchmarks gradients --family conv
+    python -m benchmarks gradients --family conv --only 256
+
+Each form runs in float32; the truth is the reference form, loops in float64, on the very same
+numbers. Maximum and mean error are in standard deviations of the true result; y is the output
+(of an optimizer the parameter), dx and dw are the gradients of input and weight, and --json has
+the others too. All cases are shrunk to two images of at most 8 x 8 pixels: channels stay, since
+errors grow with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from benchmarks import agreement, cases, machine, options
+from benchmarks.kernels import TOLERANCE
+from benchmarks.subjects import nnmed_ops
+from benchmarks.tables import table
+
+HEAD = ("kernel", "form", "y max", "y mean", "dx max", "dx mean", "dw max", "dw mean")
+SHOWN = (("output", "weight"), ("gradient of input",), ("gradient of weight",))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    options.add_arguments(parser, repeat=None)
+    parser.add_argument(
+        "--family", type=options.names_of(cases.FAMILIES), default=list(cases.FAMILIES),
+        metavar="NAME[,NAME]", help=f"of {', '.join(cases.FAMILIES)} (default: all)",
+    )  # fmt: skip
+    parser.add_argument("--only", default="", metavar="TEXT", help="kernels with this in the name")
+
+
+def run(parsed: argparse.Namespace) -> list[str]:
+    """Measure, print and write; return what was wrong."""
+    from tqdm import tqdm
+
+    chosen = cases.chosen(parsed.family, parsed.only, parsed.quick)
+    rows = []
+    with options.equal_threads(parsed) as torch:
+        for case in tqdm(chosen, "gradients", leave=False, disable=None, unit="kernel"):
+            if not case.random:
+                rows += measure_case(case if parsed.quick else case.shrunk(), torch)
+        description = machine.describe(torch)
+    for family in dict.fromkeys(row["family"] for row in rows):
+        own = [row for row in rows if row["family"] == family]
+        print(f"\n### {family}\n")
+        print(table(HEAD, _lines(own), left=2))
+    if torch is None:
+        print(f"\nPyTorch: {options.without_torch(parsed)}")
+    options.write_json(parsed, machine=description, rows=rows)
+    return [
+        f"{row['kernel']}, {row['form']}: the {row['result']} is {row['max_error']:.1e} "
+        "standard deviations off"
+        for row in rows
+        if row["wrong"]
+    ]
+
+
+def measure_case(case, torch) -> list[dict]:
+    """Return a row for each form and result."""
+    truths = nnmed_ops.NnmedOp(case, "reference", dtype=np.float64).results()
+    subjects = [(op.name, op) for op in nnmed_ops.applicable(case)]
+    if torch is not None:
+        from benchmarks.subjects.torch_ops import TorchOp
+
+        subjects.append(("PyTorch", TorchOp(case)))
+    rows = []
+    for form, op in subjects:
+        results = op.results()
+        for name, truth in truths.items():
+            error = agreement.error(results[name], truth)
+            rows.append({
+                "family": case.family, "kernel": case.name, "form": form, "result": name,
+                "max_error": error.largest, "mean_error": error.mean,
+                "wrong": not error.largest <= TOLERANCE,
+            })  # fmt: skip
+    return rows
+
+
+def _lines(rows) -> list[list[str]]:
+    """Return a line for each kernel and form."""
+    lines = []
+    for kernel, form in dict.fromkeys((row["kernel"], row["form"]) for row in rows):
+        own = {r["result"]: r for r in rows if (r["kernel"], r["form"]) == (kernel, form)}
+        mark = " (WRONG)" if any(row["wrong"] for row in own.values()) else ""
+        errors = []
+        for names in SHOWN:
+            row = next((own[name] for name in names if name in own), None)
+            if row is None:
+                errors += ["-", "-"]
+            else:
+                errors += [f"{row['max_error']:.1e}", f"{row['mean_error']:.1e}"]
+        lines.append([kernel + mark, form, *errors])
+    return lines

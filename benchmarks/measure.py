@@ -1,0 +1,109 @@
+"""Time: interleaved rounds, a warm-up, medians and quartiles."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+# OpenMP's threads, which PyTorch uses, go on spinning for a while after their work: they
+# would take a processor from whoever runs next.
+PAUSE = 0.05
+# A sample shorter than this is made of several calls.
+SAMPLE = 1e-3
+LEAST_ROUNDS = 3
+
+Clock = Callable[[Callable, int], float]
+
+
+class Spread(NamedTuple):
+    """Median and quartiles, in seconds."""
+
+    median: float
+    lower: float
+    upper: float
+
+    @classmethod
+    def of(cls, times) -> Spread:
+        return cls(*(float(q) for q in np.percentile(times, (50, 25, 75))))
+
+
+def cpu_clock(threads: int) -> Clock:
+    """Return a clock for `threads` threads.
+
+    One thread is timed in CPU time of the thread, so that other programs take nothing from
+    it; several in wall-clock time.
+    """
+    now = time.thread_time if threads == 1 else time.perf_counter
+
+    def clock(step, calls):
+        start = now()
+        for _ in range(calls):
+            step()
+        return (now() - start) / calls
+
+    return clock
+
+
+def gpu_clock() -> Clock:
+    """Return a clock made of two events on the GPU, between which `step` is queued."""
+    import cupy
+
+    def clock(step, calls):
+        start, stop = cupy.cuda.Event(), cupy.cuda.Event()
+        start.record()
+        for _ in range(calls):
+            step()
+        stop.record()
+        stop.synchronize()
+        return cupy.cuda.get_elapsed_time(start, stop) / 1e3 / calls
+
+    return clock
+
+
+def interleaved(
+    subjects: Sequence[Sequence[Callable]],
+    rounds: int,
+    clock: Clock,
+    pause: float = 0.0,
+    seconds: float = math.inf,
+) -> np.ndarray:
+    """Time the steps of each subject, one subject after the other, again and again.
+
+    Whatever else the machine does hits all subjects alike, so that ratios within a round
+    mean something where times do not.
+
+    Parameters
+    ----------
+    subjects : sequence of sequence of callable
+        As many steps each, such as forward and backward.
+    rounds : int
+    clock : callable (step, calls) -> seconds a call
+    pause : float
+        Seconds before each subject.
+    seconds : float
+        Do fewer rounds, but :data:`LEAST_ROUNDS`, where they would take longer than this.
+
+    Returns
+    -------
+    (rounds, subjects, steps) seconds
+    """
+    first = np.array([[_warm(step, clock) for step in steps] for steps in subjects])
+    calls = np.maximum(1, SAMPLE // np.maximum(first, 1e-9)).astype(int)
+    each = float((first * calls).sum())
+    rounds = min(rounds, max(LEAST_ROUNDS, int(min(seconds / max(each, 1e-9), rounds))))
+    times = np.empty((rounds, *first.shape))
+    for row in times:
+        for index, steps in enumerate(subjects):
+            time.sleep(pause)
+            row[index] = [clock(step, n) for step, n in zip(steps, calls[index].tolist())]
+    return times
+
+
+def _warm(step, clock) -> float:
+    """Run `step` until caches, buffers and thread pools are warm; return its duration."""
+    clock(step, 1)
+    return clock(step, 1)

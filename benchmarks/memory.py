@@ -1,0 +1,105 @@
+"""Peak memory, and time, of a workload in a process of its own.
+
+``python -m benchmarks.memory '{"side": "nnmed", ...}'`` runs one and prints JSON; other
+commands call :func:`alone`, which does so in a fresh process.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+WARM_UP = 2
+# Of a first step, which loads what the imports did not: PyTorch takes 95 MB then.
+TINY = dict(batch=2, size=32, width=4)
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has had so far.
+
+    That is ru_maxrss; Linux, though, lets a new program begin with its parent's, so there the
+    same figure is read from where it begins anew.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def alone(side: str, workload, mode: str, threads: int, rounds: int = 1) -> dict:
+    """Run a workload in a fresh process.
+
+    Parameters
+    ----------
+    side : str
+        "nnmed", or one of PyTorch's layouts, "default" or "channels_last".
+    workload : Workload
+    mode : str
+        "training" or "inference".
+    threads, rounds : int
+
+    Returns
+    -------
+    dict
+        ``peak_bytes``, above what the imports and a tiny step took; ``seconds``, a list;
+        ``flops`` of a step, of nnmed only.
+    """
+    about = dict(side=side, workload=workload.as_dict(), mode=mode, threads=threads, rounds=rounds)
+    command = [sys.executable, "-m", "benchmarks.memory", json.dumps(about)]
+    result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    return json.loads(result.stdout)
+
+
+def run(side: str, workload: dict, mode: str, threads: int, rounds: int) -> dict:
+    """Run the workload here; see :func:`alone`."""
+    from threadpoolctl import threadpool_limits
+
+    from benchmarks.measure import cpu_clock
+    from benchmarks.networks import Workload
+
+    workload, flops = Workload(**workload), None
+    with threadpool_limits(threads, "blas"):
+        build = _builder(side, threads)
+        build(workload.with_(**TINY)).steps[mode]()
+        before = peak_bytes()
+        step, clock = build(workload).steps[mode], cpu_clock(threads)
+        if side == "nnmed":
+            flops = _flops(step)
+        for _ in range(WARM_UP):
+            step()
+        seconds = [clock(step, 1) for _ in range(rounds)]
+    return {"peak_bytes": peak_bytes() - before, "seconds": seconds, "flops": flops}
+
+
+def _builder(side: str, threads: int):
+    """Return the function that builds a workload's network; only that side is imported."""
+    if side == "nnmed":
+        from benchmarks.subjects.nnmed_networks import NnmedNetwork
+        from nnmed.backend.threads import set_num_threads
+
+        set_num_threads(threads)
+        return NnmedNetwork
+    import torch
+
+    from benchmarks.subjects.torch_networks import TorchNetwork
+
+    torch.set_num_threads(threads)
+    return lambda workload: TorchNetwork(workload, side)
+
+
+def _flops(step) -> int:
+    from benchmarks.work import counted
+
+    return counted(step)[0].flops
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(**json.loads(sys.argv[1]))))

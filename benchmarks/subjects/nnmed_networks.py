@@ -1,0 +1,58 @@
+"""nnmed's side of a workload."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import nnmed
+from benchmarks.networks import Workload
+from nnmed import functional as F
+from nnmed import optim
+from nnmed.backend.arrays import as_channels_last
+
+
+class NnmedNetwork:
+    """A network in training and in inference.
+
+    Attributes
+    ----------
+    steps : dict from str to callable
+        ``"training"``: gradients to zero, forward, loss, backward, AdamW's step;
+        ``"inference"``: forward without a graph, with running statistics.
+    """
+
+    name = "nnmed"
+
+    def __init__(self, workload: Workload, dtype=np.float32):
+        nnmed.seed(0)
+        self.model = workload.build().to(dtype)
+        self.images = nnmed.from_numpy(as_channels_last(workload.images().astype(dtype)))
+        self.labels = nnmed.from_numpy(workload.labels())
+        self.optimizer = optim.AdamW(self.model.parameters(), lr=1e-4)
+        self.steps = {"training": self.train, "inference": self.infer}
+
+    def train(self) -> None:
+        self.model.train()
+        self.optimizer.zero_grad()
+        F.cross_entropy(self.model(self.images), self.labels).backward()
+        self.optimizer.step()
+
+    def infer(self):
+        self.model.eval()
+        with nnmed.no_grad():
+            return self.model(self.images)
+
+    def state(self) -> dict:
+        """Return the weights and buffers as arrays."""
+        return {name: t.numpy().copy() for name, t in self.model.state_dict().items()}
+
+    def results(self) -> dict:
+        """Return loss and gradients of a training step, and the scores of inference."""
+        self.model.train()
+        loss = F.cross_entropy(self.model(self.images), self.labels)
+        parameters = dict(self.model.named_parameters())
+        gradients = nnmed.grad(loss, list(parameters.values()))
+        results = {"loss": loss.numpy()}
+        for name, gradient in zip(parameters, gradients):
+            results[f"gradient of {name}"] = gradient.numpy()
+        return {**results, "scores": self.infer().numpy()}
