@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnmed.kernels.normalization import cpu, reference
+from nnmed.kernels.normalization import channels, cpu, reference
 
 
 @pytest.fixture(autouse=True, params=[(8, 24), None], ids=["small-blocks", "usual-blocks"])
 def block_size(request, monkeypatch):
     if request.param is not None:
-        monkeypatch.setattr(cpu, "_ROW", request.param[0])
-        monkeypatch.setattr(cpu, "_BLOCK", request.param[1])
+        monkeypatch.setattr(channels, "_ROW", request.param[0])
+        monkeypatch.setattr(channels, "_PIECE", request.param[1])
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5, 7), (2, 3, 8, 8), (5, 11, 1, 1), (1, 1, 1, 2)])

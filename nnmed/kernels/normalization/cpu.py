@@ -1,24 +1,22 @@
-"""Batch normalisation with NumPy on channels-last memory; formulas in reference.py.
+"""Batch and group normalisation with NumPy on channels-last memory; formulas in reference.py.
 
-The batch is read as long rows of several pixels, ``(rows, pixels * C)``: a sum over rows is
-a product with a row of ones, and a factor per channel is a vector repeated to the length
-of a row. A block of rows stays in the cache between steps. The sums of the blocks are
-added in float64 in a fixed order.
+Both are sums over the channels of each image and maps ``x * scale + offset`` with a number
+for each image and channel: channels.py walks over them. Batch normalisation takes the whole
+batch for one image.
 
-Float32 needs care where a channel's mean is large against its spread, since
-``E[x^2] - E[x]^2`` and ``x * scale + shift`` then cancel: both give way to forms that first
-subtract the mean.
+Float32 needs care where a mean is large against the spread, since ``E[x^2] - E[x]^2`` and
+``x * scale + offset`` then cancel: both give way to forms that first subtract the mean.
 """
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
-from nnmed.backend.arrays import as_channels_last, empty_channels_last, nhwc
-from nnmed.backend.threads import chunks, parallel_for
+from nnmed.backend.arrays import empty_channels_last
+from nnmed.kernels.normalization.channels import Channels, scratch_like
 
-_ROW = 1024  # numbers in a long row
-_BLOCK = 1 << 17  # numbers in a block: larger than elsewhere, since there is little scratch
 # Largest |mean| / spread for the short forms, which lose its square in relative accuracy
 # of the variance and itself in absolute accuracy of the normalised value.
 _FAR = 4.0
@@ -26,101 +24,149 @@ _FAR = 4.0
 
 def batch_moments(x):
     """Return each channel's mean and its variance (divided by m), both float64 ``(C,)``."""
-    rows = _Rows(x.shape)
-    body = rows.of(x)
-
-    def about(centre):
-        tiled = None if centre is None else rows.repeat(centre, x.dtype)
-
-        def task(index):
-            block = rows.block(body, index)
-            if tiled is not None:
-                block = block - tiled
-            rows.add_up(block, sums[index])
-            rows.add_up_product(block, block, squares[index])
-
-        sums, squares = np.empty((2, len(rows.blocks), rows.length), x.dtype)
-        parallel_for(task, len(rows.blocks))
-        mean = rows.fold(sums) / rows.count
-        return mean, np.maximum(rows.fold(squares) / rows.count - mean**2, 0)
-
-    with np.errstate(all="ignore"):  # what is not finite shows in the result
-        mean, var = about(None)
-        if (mean**2 > _FAR**2 * var).any():
-            centre = mean.astype(x.dtype)
-            rest, var = about(centre)
-            mean = centre + rest
-    return mean, var
+    mean, var = _moments(_over_batch(x), x, x.shape[1])
+    return mean[0], var[0]
 
 
 def batch_norm(x, mean, var, weight, bias, eps):
     """Return ``(x - mean) / sqrt(var + eps) * weight + bias``, channel by channel."""
-    rows = _Rows(x.shape)
-    y = empty_channels_last(x.shape, x.dtype)
-    source, target = rows.of(x), rows.of(y)
-    scale, inverse = _scale(var, weight, eps)
-    shift, centre = _centre(mean, inverse, rows, x.dtype)
-    offset = rows.repeat((0.0 if bias is None else bias) - shift * scale, x.dtype)
-    scale = rows.repeat(scale, x.dtype)
-
-    def task(index):
-        block, out = rows.block(source, index), rows.block(target, index)
-        if centre is not None:
-            block = np.subtract(block, centre, out=out)
-        np.multiply(block, scale, out=out)
-        np.add(out, offset, out=out)
-
-    parallel_for(task, len(rows.blocks))
-    return y
+    return _normalize(_over_batch(x), x, mean[None], var[None], weight, bias, eps)
 
 
 def batch_norm_grad(dy, x, mean, var, weight, eps, training):
     """Return dx and, both float64 ``(C,)``, dweight and dbias; see reference.py."""
-    rows = _Rows(x.shape)
+    walk = _over_batch(x)
     dx = empty_channels_last(x.shape, x.dtype)
-    gradient, source, target = rows.of(dy), rows.of(x), rows.of(dx)
-    scale, inverse = _scale(var, weight, eps)
-    shift, centre = _centre(mean, inverse, rows, x.dtype)
-    sums, products = np.empty((2, len(rows.blocks), rows.length), x.dtype)
+    gradient, source, target = (walk.view(a) for a in (dy, x, dx))
+    with np.errstate(all="ignore"):  # what is not finite shows in the result
+        inverse = 1 / np.sqrt(np.asarray(var, np.float64)[None] + eps)
+        rest, centre = _centre(walk, mean[None], inverse, x.dtype)
+        dbias, products = walk.totals(gradient, source, centre)
+        dweight = (products - rest * dbias) * inverse
+        # dx = scale * (dy + slope * (x - mean) - dbias / m)
+        count = max(1, x.size // x.shape[1])
+        slope = -inverse * dweight / count
+        level = walk.spread(-dbias / count - slope * rest, x.dtype)
+        scale = walk.spread(inverse if weight is None else inverse * weight, x.dtype)
+        slope = walk.spread(slope, x.dtype)
 
-    def add_up(index):
-        block, values = rows.block(gradient, index), rows.block(source, index)
+    def with_statistics(out, dy, x, slope, level, scale, centre):
         if centre is not None:
-            values = values - centre
-        rows.add_up(block, sums[index])
-        rows.add_up_product(values, block, products[index])
+            x = np.subtract(x, centre, out=out)
+        np.multiply(x, slope, out=out)
+        np.add(out, level, out=out)
+        np.add(out, dy, out=out)
+        np.multiply(out, scale, out=out)
 
-    parallel_for(add_up, len(rows.blocks))
+    if training:
+        walk.for_pieces(with_statistics, target, gradient, source, slope, level, scale, centre)
+    else:
+        walk.for_pieces(lambda out, dy, s: np.multiply(dy, s, out=out), target, gradient, scale)
+    return dx, dweight[0], dbias[0]
+
+
+def group_moments(x, groups):
+    """Return mean and variance (divided by m) of each group of channels, float64 ``(N, G)``."""
+    return _moments(_over_images(x), x, groups)
+
+
+def group_norm(x, mean, var, weight, bias, eps):
+    """Return ``(x - mean) / sqrt(var + eps) * weight + bias`` with a mean for each group."""
+    each = _channels_in_a_group(x, mean)
+    mean, var = (np.repeat(a, each, axis=1) for a in (mean, var))
+    return _normalize(_over_images(x), x, mean, var, weight, bias, eps)
+
+
+def group_norm_grad(dy, x, mean, var, weight, eps):
+    """Return dx and, both float64 ``(C,)``, dweight and dbias; see reference.py."""
+    walk, each = _over_images(x), _channels_in_a_group(x, mean)
+    dx = empty_channels_last(x.shape, x.dtype)
+    gradient, source, target = (walk.view(a) for a in (dy, x, dx))
+    weight = np.ones(x.shape[1]) if weight is None else weight
     with np.errstate(all="ignore"):
-        dbias = rows.fold(sums)
-        dweight = (rows.fold(products) - shift * dbias) * inverse
-        # dx = scale * (dy + slope * (x - mean) + level)
-        slope = -inverse * dweight / rows.count
-        level = rows.repeat(-dbias / rows.count - slope * shift, x.dtype)
-        scale, slope = rows.repeat(scale, x.dtype), rows.repeat(slope, x.dtype)
+        inverse = np.repeat(1 / np.sqrt(np.asarray(var, np.float64) + eps), each, axis=1)
+        rest, centre = _centre(walk, np.repeat(mean, each, axis=1), inverse, x.dtype)
+        sums, products = walk.totals(gradient, source, centre)
+        products = (products - rest * sums) * inverse  # sums of dy * n
+        count = each * prod(x.shape[2:])
+        share, slope = (
+            np.repeat(_by_groups(s * weight, mean.shape[1]) / count, each, axis=1)
+            for s in (sums, products)
+        )
+        # dx = scale * dy + slope * (x - mean) - inverse * share
+        slope = -(inverse**2) * slope
+        level = walk.spread(-inverse * share - slope * rest, x.dtype)
+        scale, slope = walk.spread(inverse * weight, x.dtype), walk.spread(slope, x.dtype)
 
-    def write(index):
-        block, out = rows.block(gradient, index), rows.block(target, index)
-        if training:
-            values = rows.block(source, index)
-            if centre is not None:
-                values = np.subtract(values, centre, out=out)
-            np.multiply(values, slope, out=out)
-            np.add(out, level, out=out)
-            block = np.add(out, block, out=out)
-        np.multiply(block, scale, out=out)
+    def piece(out, dy, x, slope, level, scale, centre):
+        if centre is not None:
+            x = np.subtract(x, centre, out=out)
+        np.multiply(x, slope, out=out)
+        np.add(out, level, out=out)
+        np.add(out, np.multiply(dy, scale, out=scratch_like(out)), out=out)
 
-    parallel_for(write, len(rows.blocks))
-    return dx, dweight, dbias
-
-
-def _scale(var, weight, eps):
-    inverse = 1 / np.sqrt(np.asarray(var, np.float64) + eps)
-    return (inverse if weight is None else inverse * weight), inverse
+    walk.for_pieces(piece, target, gradient, source, slope, level, scale, centre)
+    return dx, products.sum(axis=0), sums.sum(axis=0)
 
 
-def _centre(mean, inverse, rows, dtype):
-    """Return what is still to subtract after `centre`, and `centre` as a long row or None.
+def _over_batch(x):
+    return Channels(1, x.size // max(1, x.shape[1]), x.shape[1])
+
+
+def _over_images(x):
+    return Channels(x.shape[0], prod(x.shape[2:]), x.shape[1])
+
+
+def _channels_in_a_group(x, mean):
+    return x.shape[1] // max(1, mean.shape[1])
+
+
+def _by_groups(numbers, groups):
+    """Return the sum over the channels of each group, (images, G)."""
+    return numbers.reshape(len(numbers), groups, -1).sum(axis=2)
+
+
+def _moments(walk, x, groups):
+    """Return mean and variance of each group of each image that `walk` knows."""
+    rows, each = walk.view(x), walk.channels // max(1, groups)
+    count = x.size // max(1, walk.images * groups)
+
+    def about(centre):
+        totals = walk.totals(rows, rows, centre)
+        mean, square = (_by_groups(t, groups) / max(1, count) for t in totals)
+        return mean, np.maximum(square - mean**2, 0)
+
+    with np.errstate(all="ignore"):
+        mean, var = about(None)
+        if (mean**2 > _FAR**2 * var).any():
+            centre = mean.astype(x.dtype)
+            rest, var = about(walk.spread(np.repeat(centre, each, axis=1), x.dtype))
+            mean = centre + rest
+    return mean, var
+
+
+def _normalize(walk, x, mean, var, weight, bias, eps):
+    """Return the output; `mean` and `var` are (images, C)."""
+    y = empty_channels_last(x.shape, x.dtype)
+    with np.errstate(all="ignore"):
+        inverse = 1 / np.sqrt(np.asarray(var, np.float64) + eps)
+        rest, centre = _centre(walk, mean, inverse, x.dtype)
+        scale = inverse if weight is None else inverse * weight
+        offset = walk.spread((0.0 if bias is None else bias) - rest * scale, x.dtype)
+        scale = walk.spread(scale, x.dtype)
+
+    def piece(out, x, scale, offset, centre):
+        if centre is not None:
+            x = np.subtract(x, centre, out=out)
+        np.multiply(x, scale, out=out)
+        np.add(out, offset, out=out)
+
+    walk.for_pieces(piece, walk.view(y), walk.view(x), scale, offset, centre)
+    return y
+
+
+def _centre(walk, mean, inverse, dtype):
+    """Return what is still to subtract after `centre`, and `centre` as rows or None.
 
     The centre is rounded to `dtype`, so that x - centre is exact where it matters.
     """
@@ -128,45 +174,4 @@ def _centre(mean, inverse, rows, dtype):
     if not (np.abs(mean) * inverse > _FAR).any():
         return mean, None
     centre = mean.astype(dtype)
-    return mean - centre, rows.repeat(centre, dtype)
-
-
-class _Rows:
-    """How the pixels of an (N, C, H, W) array make long rows, and rows make blocks."""
-
-    def __init__(self, shape):
-        n, self.channels, h, w = shape
-        self.count = max(1, n * h * w)
-        # Whole rows only: as many pixels as divide their number and fit.
-        fit = max(1, min(_ROW // max(1, self.channels), self.count))
-        self.pixels = next(k for k in range(fit, 0, -1) if self.count % k == 0)
-        self.length = self.pixels * self.channels
-        height = n * h * w // self.pixels
-        self.blocks = chunks(height, max(1, _BLOCK // self.length)) if self.length else []
-
-    def of(self, x):
-        """Return `x` as long rows: a view of channels-last memory, else a copy."""
-        return nhwc(as_channels_last(x)).reshape(-1, self.length)
-
-    def block(self, body, index):
-        """Return block `index` of the long rows `body`."""
-        start, stop = self.blocks[index]
-        return body[start:stop]
-
-    def repeat(self, vector, dtype):
-        """Return a number a channel as a long row."""
-        return np.tile(np.asarray(vector).astype(dtype), self.pixels)
-
-    def add_up(self, block, out):
-        """Write the sum of the rows of `block`."""
-        ones = np.ones((1, len(block)), block.dtype)
-        np.matmul(ones, block, out=out[None])
-
-    def add_up_product(self, a, b, out):
-        """Write the sum of the rows of ``a * b``."""
-        np.einsum("ij,ij->j", a, b, out=out)
-
-    def fold(self, sums):
-        """Return the sum of each channel over blocks of long rows, float64."""
-        total = sums.sum(axis=0, dtype=np.float64)
-        return total.reshape(self.pixels, self.channels).sum(axis=0)
+    return mean - centre, walk.spread(centre, dtype)

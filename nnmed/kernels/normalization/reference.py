@@ -1,6 +1,7 @@
-"""Batch normalisation spelled as loops over the channels, after Ioffe and Szegedy (2015).
+"""Batch and group normalisation spelled as loops.
 
-All functions take ``(N, C, H, W)`` arrays; m = N * H * W values share a channel.
+After Ioffe and Szegedy (2015), and Wu and He (2018). All functions take ``(N, C, H, W)``
+arrays; in batch normalisation m = N * H * W values share a channel.
 """
 
 from __future__ import annotations
@@ -51,4 +52,60 @@ def batch_norm_grad(dy, x, mean, var, weight, eps, training):
         if training:
             gradient = gradient - dbias[k] / normal.size - normal * dweight[k] / normal.size
         dx[:, k] = scale * gradient
+    return dx.astype(x.dtype), dweight, dbias
+
+
+def group_moments(x, groups):
+    """Return mean and variance (divided by m) of each group of channels, float64 ``(N, G)``.
+
+    The m values of a group are those of C / G channels at all places of one image.
+    """
+    mean, var = np.zeros((2, len(x), groups))
+    each = x.shape[1] // groups
+    for n in range(len(x)):
+        for g in range(groups):
+            values = x[n, g * each : (g + 1) * each].astype(np.float64)
+            mean[n, g] = values.sum() / values.size
+            var[n, g] = ((values - mean[n, g]) ** 2).sum() / values.size
+    return mean, var
+
+
+def group_norm(x, mean, var, weight, bias, eps):
+    """Return ``(x - mean) / sqrt(var + eps) * weight + bias`` with a mean for each group."""
+    y = np.zeros(x.shape)
+    each = x.shape[1] // mean.shape[1]
+    for n in range(len(x)):
+        for k in range(x.shape[1]):
+            g = k // each
+            normal = (x[n, k].astype(np.float64) - mean[n, g]) / np.sqrt(var[n, g] + eps)
+            scale = 1.0 if weight is None else float(weight[k])
+            y[n, k] = normal * scale + (0.0 if bias is None else float(bias[k]))
+    return y.astype(x.dtype)
+
+
+def group_norm_grad(dy, x, mean, var, weight, eps):
+    """Return dx and, both float64 ``(C,)``, dweight and dbias.
+
+    With n = (x - mean) / sqrt(var + eps) and g = dy * weight, over the m values of a group::
+
+        dbias = sum dy,    dweight = sum dy * n          over images and places
+        dx = (g - sum g / m - n * sum(g * n) / m) / sqrt(var + eps)
+    """
+    dx = np.zeros(x.shape)
+    dweight, dbias = np.zeros((2, x.shape[1]))
+    each = x.shape[1] // mean.shape[1]
+    for n in range(len(x)):
+        for g in range(mean.shape[1]):
+            part = slice(g * each, (g + 1) * each)
+            inverse = 1 / np.sqrt(var[n, g] + eps)
+            normal = (x[n, part].astype(np.float64) - mean[n, g]) * inverse
+            scaled = dy[n, part].astype(np.float64)
+            for k in range(each):
+                dbias[g * each + k] += scaled[k].sum()
+                dweight[g * each + k] += (scaled[k] * normal[k]).sum()
+                if weight is not None:
+                    scaled[k] *= float(weight[g * each + k])
+            m = normal.size
+            centred = scaled - scaled.sum() / m - normal * (scaled * normal).sum() / m
+            dx[n, part] = centred * inverse
     return dx.astype(x.dtype), dweight, dbias
