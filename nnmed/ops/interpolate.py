@@ -1,4 +1,4 @@
-"""Resizing pictures."""
+"""Resizing signals, pictures and volumes."""
 
 from __future__ import annotations
 
@@ -9,71 +9,58 @@ import numpy as np
 from nnmed import kernels
 from nnmed.autograd import Op, Tensor
 from nnmed.errors import ShapeError, UsageError
-from nnmed.kernels.resample.taps import linear_taps, nearest_taps, triangle_taps
+from nnmed.kernels.resample.taps import (
+    antialiased_taps,
+    area_taps,
+    cubic_taps,
+    linear_taps,
+    nearest_taps,
+)
 from nnmed.ops.arguments import as_tensor, check_same_dtype
-from nnmed.ops.shape import reshape
 
-_MODES = ("nearest", "nearest-exact", "bilinear")
+# How many spatial dimensions each mode is for.
+_DIMS = {
+    "nearest": (1, 2, 3),
+    "nearest-exact": (1, 2, 3),
+    "area": (1, 2, 3),
+    "linear": (1,),
+    "bilinear": (2,),
+    "bicubic": (2,),
+    "trilinear": (3,),
+}
+_ALIGNED = ("linear", "bilinear", "bicubic", "trilinear")
+_ANTIALIASED = ("bilinear", "bicubic")
 
 
 class Interpolate(Op):
-    """Resize by weighted sums of neighbours, separately along rows and columns.
+    """Resize by weighted sums of neighbours: a matrix A for rows, B for columns.
 
-    y[n,c,i,j] = sum over s,t of a[i,s] b[j,t] x[n,c, r[i,s], q[j,t]]
-    dx[n,c,k,l] = sum of a[i,s] b[j,t] dy[n,c,i,j] over all (i,s), (j,t) with r[i,s]=k, q[j,t]=l
+    y[n,c,i,j] = sum over k,l of A[i,k] B[j,l] x[n,c,k,l]
+    dx[n,c,k,l] = sum over i,j of A[i,k] B[j,l] dy[n,c,i,j]
 
-    Nearest: one neighbour, r[i] = floor(i * scale). Bilinear: the two on either side of the
+    The gradient is the same op with the matrices transposed; they are sparse. Signals have
+    one matrix, volumes three. Nearest: a 1 in each row. Linear: the two neighbours of the
     position (i + 1/2) * scale - 1/2, or i * scale with align_corners, weighted by nearness.
+    Cubic: four. Area: the mean over the pixels that the output covers.
     """
 
-    forward_latex = r"y_{ncij} = \sum_{s,t} a_{is} b_{jt}\, x_{nc,\,r_{is},\,q_{jt}}"
+    forward_latex = r"y_{ncij} = \sum_{k,l} A_{ik} B_{jl}\, x_{nckl}"
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_{nckl}} = \sum_{i,s:\,r_{is}=k}\ "
-        r"\sum_{j,t:\,q_{jt}=l} a_{is} b_{jt} \frac{\partial L}{\partial y_{ncij}}"
+        "x": r"\frac{\partial L}{\partial x_{nckl}} = "
+        r"\sum_{i,j} A_{ik} B_{jl}\, \frac{\partial L}{\partial y_{ncij}}"
     }
 
-    def __init__(self, row_taps, column_taps):
-        self.taps = row_taps, column_taps
+    def __init__(self, taps):
+        self.taps = taps
 
     def forward(self, x):
-        return kernels.select("resample", x).interpolate(x, *self.taps)
+        return kernels.select("resample", x).interpolate(x, self.taps)
 
     def backward(self, dy):
-        return InterpolateInputGrad(*self.taps, self.input_shapes[0][2:])(dy)
+        return Interpolate(tuple(t.T for t in self.taps))(dy)
 
     def flops(self, inputs, output):
-        (_, a), (_, b) = self.taps
-        return 2 * int(np.prod(output, dtype=np.int64)) * a.shape[1] * b.shape[1]
-
-
-class InterpolateInputGrad(Op):
-    """The gradient of interpolate, as an op of its own: the transposed linear map.
-
-    y[n,c,k,l] = sum of a[i,s] b[j,t] x[n,c,i,j] over all (i,s), (j,t) with r[i,s]=k, q[j,t]=l
-    dx = interpolation of dy
-    """
-
-    forward_latex = (
-        r"y_{nckl} = \sum_{i,s:\,r_{is}=k}\ \sum_{j,t:\,q_{jt}=l} a_{is} b_{jt}\, x_{ncij}"
-    )
-    backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_{ncij}} = \sum_{s,t} a_{is} b_{jt}\, "
-        r"\frac{\partial L}{\partial y_{nc,\,r_{is},\,q_{jt}}}"
-    }
-
-    def __init__(self, row_taps, column_taps, size):
-        self.taps, self.size = (row_taps, column_taps), size
-
-    def forward(self, x):
-        kernel = kernels.select("resample", x)
-        return kernel.interpolate_input_grad(x, *self.taps, self.size)
-
-    def backward(self, dy):
-        return Interpolate(*self.taps)(dy)
-
-    def flops(self, inputs, output):
-        (_, a), (_, b) = self.taps
-        return 2 * int(np.prod(inputs[0], dtype=np.int64)) * a.shape[1] * b.shape[1]
+        return 2 * math.prod(output) * math.prod(t.most for t in self.taps)
 
 
 def interpolate(
@@ -85,66 +72,68 @@ def interpolate(
     recompute_scale_factor=None,
     antialias=False,
 ) -> Tensor:
-    """Return pictures resized to `size` or by `scale_factor`.
+    """Return signals, pictures or volumes resized to `size` or by `scale_factor`.
 
     Parameters
     ----------
     input : Tensor
-        ``(N, C, H, W)``; also ``(N, C, L)`` with the nearest modes.
+        ``(N, C, L)``, ``(N, C, H, W)`` or ``(N, C, D, H, W)``.
     size : int or sequence of int, optional
-        Rows and columns of the result. Either this or `scale_factor`.
+        Lengths of the result after N and C. Either this or `scale_factor`.
     scale_factor : float or sequence of float, optional
-        Result over input; the result has ``floor(length * scale_factor)`` rows or columns.
+        Result over input; the result has ``floor(length * scale_factor)`` places.
     mode : str
-        ``"nearest"`` (as in older OpenCV), ``"nearest-exact"`` (as in Pillow) or ``"bilinear"``.
+        ``"nearest"`` (as in older OpenCV), ``"nearest-exact"`` (as in Pillow) or ``"area"``
+        (the mean over what an output covers) for all three; ``"linear"`` for signals,
+        ``"bilinear"`` or ``"bicubic"`` for pictures, ``"trilinear"`` for volumes.
     align_corners : bool, optional
-        With bilinear: whether the centres of the corner pixels meet, instead of the edges.
+        With the linear and cubic modes: whether the centres of the corner pixels meet,
+        instead of the edges.
     recompute_scale_factor : bool, optional
         Compute positions from the lengths, not from the `scale_factor` given.
     antialias : bool
-        With bilinear: where a picture shrinks, average over all pixels that an output pixel
-        covers, weighted by nearness, instead of over two.
+        With bilinear and bicubic: where a picture shrinks, average over all pixels that an
+        output pixel covers, weighted by nearness, instead of over two or four.
 
     Raises
     ------
     ShapeError
-        If the input has no rows or columns, or the result would have none.
+        If the input has no places or no channels, or the result would have none.
     UsageError
         If the options contradict each other.
     """
     x = as_tensor(input)
     check_same_dtype("interpolate", input=x)
     _check_mode(mode, align_corners, antialias)
-    dims = x.ndim - 2
-    if dims not in ((2,) if mode == "bilinear" else (1, 2)) or 0 in x.shape[1:]:
+    if x.ndim - 2 not in _DIMS[mode] or 0 in x.shape[1:]:
+        axes = ", ".join(
+            ("(N, C, L)", "(N, C, H, W)", "(N, C, D, H, W)")[d - 1] for d in _DIMS[mode]
+        )
         raise ShapeError(
-            f"interpolate: input must be (N, C, H, W), or (N, C, L) with mode 'nearest', none but "
-            f"N empty; got {x.shape} with mode {mode!r}"
+            f"interpolate: with mode {mode!r}, input must be {axes}, none but N empty; "
+            f"got {x.shape}"
         )
     sizes, factors = _target(x.shape[2:], size, scale_factor, recompute_scale_factor)
     options = mode, align_corners, antialias, x.dtype
-    taps = [
-        _taps(n, o, None if _ignores_factor(mode, dims, n, o) else f, *options)
-        for n, o, f in zip(x.shape[2:], sizes, factors)
-    ]
-    if dims == 2:
-        return Interpolate(*taps)(x)
-    one = nearest_taps(1, 1, 1.0, False, x.dtype)
-    y = Interpolate(one, *taps)(reshape(x, (*x.shape[:2], 1, x.shape[2])))
-    return reshape(y, (*x.shape[:2], *sizes))
-
-
-def _is_integer(value) -> bool:
-    return isinstance(value, (int, np.integer))
+    return Interpolate(
+        tuple(
+            _taps(n, o, None if _ignores_factor(mode, x.ndim - 2, n, o) else f, *options)
+            for n, o, f in zip(x.shape[2:], sizes, factors)
+        )
+    )(x)
 
 
 def _check_mode(mode, align_corners, antialias) -> None:
-    if mode not in _MODES:
-        raise UsageError(f"interpolate: unknown mode {mode!r}: one of {', '.join(_MODES)}")
-    if align_corners is not None and mode != "bilinear":
-        raise UsageError("interpolate: align_corners can be set with mode 'bilinear' only")
-    if antialias and mode != "bilinear":
-        raise UsageError("interpolate: antialias can be set with mode 'bilinear' only")
+    if mode not in _DIMS:
+        raise UsageError(f"interpolate: unknown mode {mode!r}: one of {', '.join(_DIMS)}")
+    if align_corners is not None and mode not in _ALIGNED:
+        raise UsageError(
+            f"interpolate: align_corners can be set with modes {', '.join(_ALIGNED)} only"
+        )
+    if antialias and mode not in _ANTIALIASED:
+        raise UsageError(
+            f"interpolate: antialias can be set with modes {', '.join(_ANTIALIASED)} only"
+        )
 
 
 def _target(lengths, size, scale_factor, recompute):
@@ -155,7 +144,7 @@ def _target(lengths, size, scale_factor, recompute):
         if recompute:
             raise UsageError("interpolate: recompute_scale_factor needs scale_factor, not size")
         sizes = _one_each("size", size, len(lengths))
-        if not all(map(_is_integer, sizes)):
+        if not all(isinstance(n, (int, np.integer)) for n in sizes):
             raise UsageError(f"interpolate: size must be integers, got {size!r}")
         factors = (None,) * len(lengths)
     else:
@@ -177,17 +166,21 @@ def _one_each(name, value, count):
 
 def _ignores_factor(mode, dims, length, size) -> bool:
     """Tell whether PyTorch computes positions for these lengths without the factor given."""
-    if mode == "bilinear":
-        return size == length
-    return mode == "nearest" and dims == 2 and size in (length, 2 * length)
+    if mode == "nearest":
+        return dims == 2 and size in (length, 2 * length)
+    return mode in ("linear", "bilinear", "trilinear") and size == length
 
 
 def _taps(length, size, factor, mode, align_corners, antialias, dtype):
+    """Return the taps of one axis."""
+    if mode == "area":
+        return area_taps(length, size, dtype)
     scale = length / size if factor is None else 1.0 / factor
-    if mode != "bilinear":
+    if mode in ("nearest", "nearest-exact"):
         return nearest_taps(length, size, scale, mode == "nearest-exact", dtype)
     if align_corners:
         scale = (length - 1) / (size - 1) if size > 1 else 0.0
     if antialias:
-        return triangle_taps(length, size, scale, dtype)
-    return linear_taps(length, size, scale, bool(align_corners), dtype)
+        return antialiased_taps(length, size, scale, mode, dtype)
+    taps = cubic_taps if mode == "bicubic" else linear_taps
+    return taps(length, size, scale, bool(align_corners), dtype)

@@ -2,58 +2,115 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 
 from nnmed.kernels import blocks
-from nnmed.kernels.resample import cpu, cpu_pad, reference
-from nnmed.kernels.resample.taps import linear_taps, nearest_taps, transposed_taps
+from nnmed.kernels.resample import cpu, cpu_interpolate, cpu_pad, reference
+from nnmed.kernels.resample.taps import (
+    Taps,
+    antialiased_taps,
+    area_taps,
+    cubic_taps,
+    linear_taps,
+    nearest_taps,
+)
 
 DTYPE = np.dtype(np.float64)
+KINDS = ["nearest", "linear", "cubic", "area", "antialiased"]
+SIZES = [(1, 1), (1, 4), (9, 1), (5, 12), (12, 5), (7, 7), (6, 12), (12, 6), (40, 80), (36, 12)]
 
 
 @pytest.fixture(autouse=True, params=[40, blocks.BLOCK], ids=["small-blocks", "usual-blocks"])
 def block_size(request, monkeypatch):
-    monkeypatch.setattr(cpu, "cut", partial(blocks.cut, size=request.param))
+    monkeypatch.setattr(cpu_interpolate, "PIECE", request.param)
     monkeypatch.setattr(cpu_pad, "BLOCK", request.param)
 
 
 def taps_of(kind, size, output_size):
+    scale = size / output_size
     if kind == "nearest":
-        return nearest_taps(size, output_size, size / output_size, False, DTYPE)
-    return linear_taps(size, output_size, size / output_size, False, DTYPE)
+        return nearest_taps(size, output_size, scale, False, DTYPE)
+    if kind == "area":
+        return area_taps(size, output_size, DTYPE)
+    if kind == "antialiased":
+        return antialiased_taps(size, output_size, scale, "bicubic", DTYPE)
+    return {"linear": linear_taps, "cubic": cubic_taps}[kind](
+        size, output_size, scale, False, DTYPE
+    )
 
 
-@pytest.mark.parametrize("kind", ["nearest", "linear"])
-@pytest.mark.parametrize("out", [(1, 1), (4, 17), (22, 3), (10, 14), (5, 7)])
-def test_interpolate_equals_loops(kind, out):
+def matrix(taps):
+    result = np.zeros((len(taps), taps.size))
+    np.add.at(result, (np.arange(len(taps))[:, None], taps.index), taps.weight)
+    return result
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [3, 300])
+@pytest.mark.parametrize(
+    ("sizes", "out"),
+    [
+        ((5, 7), (1, 1)),
+        ((5, 7), (4, 17)),
+        ((5, 7), (10, 14)),
+        ((6, 8), (3, 16)),
+        ((5, 7), (5, 7)),
+        ((24,), (48,)),
+        ((24,), (8,)),
+        ((6, 7, 8), (12, 7, 4)),
+    ],
+)
+def test_interpolate_and_its_transpose_equal_loops(kind, channels, sizes, out):
     rng = np.random.default_rng(4)
-    x = rng.standard_normal((2, 3, 5, 7))
-    taps = taps_of(kind, 5, out[0]), taps_of(kind, 7, out[1])
-    np.testing.assert_allclose(
-        cpu.interpolate(x, *taps), reference.interpolate(x, *taps), atol=1e-14
-    )
-    dy = rng.standard_normal((2, 3, *out))
-    np.testing.assert_allclose(
-        cpu.interpolate_input_grad(dy, *taps, (5, 7)),
-        reference.interpolate_input_grad(dy, *taps, (5, 7)),
-        atol=1e-13,
-    )
+    taps = tuple(taps_of(kind, *lengths) for lengths in zip(sizes, out))
+    x = rng.standard_normal((2, channels, *sizes))
+    y, expected = (kernel.interpolate(x, taps) for kernel in (cpu, reference))
+    np.testing.assert_allclose(y, expected, atol=1e-13)
+    back = tuple(t.T for t in taps)
+    dx, expected = (kernel.interpolate(y, back) for kernel in (cpu, reference))
+    np.testing.assert_allclose(dx, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["nearest", "linear"])
-@pytest.mark.parametrize(("size", "output_size"), [(5, 12), (12, 5), (7, 7), (1, 4), (9, 1)])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("size", "output_size"), SIZES)
 def test_transposed_taps_make_the_transposed_matrix(kind, size, output_size):
-    def matrix(index, weight, columns):
-        result = np.zeros((len(index), columns))
-        np.add.at(result, (np.arange(len(index))[:, None], index), weight)
-        return result
+    taps = taps_of(kind, size, output_size)
+    np.testing.assert_allclose(matrix(taps.T), matrix(taps).T)
+    np.testing.assert_allclose(matrix(taps).sum(axis=1), 1)
 
-    index, weight = taps_of(kind, size, output_size)
-    back = transposed_taps(index, weight, size)
-    np.testing.assert_allclose(matrix(*back, output_size), matrix(index, weight, size).T)
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("size", "output_size"), SIZES)
+def test_bands_make_the_matrix(kind, size, output_size):
+    taps = taps_of(kind, size, output_size)
+    for t in (taps, taps.T):
+        result = np.zeros((len(t), t.size))
+        for group in t.band.groups:
+            _, step, inputs = group.matrices.shape
+            for number, (first, block) in enumerate(zip(group.first, group.matrices)):
+                start = group.start + number * step
+                result[start : start + step, first : first + inputs] += block
+        np.testing.assert_allclose(result, matrix(t))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_nan_reaches_only_what_reads_it(channels):
+    taps = taps_of("linear", 12, 24)
+    x = np.random.default_rng(4).standard_normal((2, channels, 12, 12))
+    expected = reference.interpolate(x, (taps, taps))
+    x[0, 0, 5, 6], x[1, 0, 3, 8] = np.nan, np.inf
+    with np.errstate(all="raise"):
+        y = cpu.interpolate(x, (taps, taps))
+    expected[0, 0, 9:13, 11:15], expected[1, 0, 5:9, 15:19] = np.nan, np.inf
+    np.testing.assert_allclose(y, expected, atol=1e-14)
+
+
+def test_irregular_taps_of_nothing_are_zero():
+    index, weight = np.array([[0], [3], [1], [1], [0]]), np.array([[0.0], [1], [2], [0], [0.5]])
+    x = np.array([[[np.nan, 2.0, 3.0, 4.0]]])
+    y = cpu.interpolate(x, (Taps(index, weight, 4),))
+    np.testing.assert_array_equal(y, [[[0, 4, 4, 0, np.nan]]])
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])

@@ -5,24 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 
-def interpolate(x, row_taps, column_taps):
-    """Return ``y[i, j] = sum_s sum_t a[i, s] * b[j, t] * x[rows[i, s], columns[j, t]]``."""
-    (rows, a), (columns, b) = row_taps, column_taps
-    y = np.zeros((*x.shape[:2], len(rows), len(columns)))
-    for n, c, i, j in np.ndindex(*y.shape):
-        for s, t in np.ndindex(a.shape[1], b.shape[1]):
-            y[n, c, i, j] += float(a[i, s]) * float(b[j, t]) * x[n, c, rows[i, s], columns[j, t]]
+def interpolate(x, taps):
+    """Return ``y[o1, o2, ..] = sum over s1, s2, .. of w1[o1, s1] w2[o2, s2] .. x[i1, i2, ..]``.
+
+    Axis by axis: position i of an axis is ``index[o, s]`` of its taps, w its ``weight[o, s]``.
+    """
+    y = x.astype(np.float64)
+    for axis, t in enumerate(taps, 2):
+        lines = np.moveaxis(y, axis, 0)
+        sums = np.zeros((len(t), *lines.shape[1:]))
+        for o, s in np.ndindex(*t.index.shape):
+            if t.weight[o, s] != 0:
+                sums[o] += float(t.weight[o, s]) * lines[t.index[o, s]]
+        y = np.moveaxis(sums, 0, axis)
     return y.astype(x.dtype)
-
-
-def interpolate_input_grad(dy, row_taps, column_taps, input_size):
-    """Return dx, the transposed map: each dy is added where its output was read."""
-    (rows, a), (columns, b) = row_taps, column_taps
-    dx = np.zeros((*dy.shape[:2], *input_size))
-    for n, c, i, j in np.ndindex(*dy.shape):
-        for s, t in np.ndindex(a.shape[1], b.shape[1]):
-            dx[n, c, rows[i, s], columns[j, t]] += float(a[i, s]) * float(b[j, t]) * dy[n, c, i, j]
-    return dx.astype(dy.dtype)
 
 
 def pad(x, widths, mode, value):
