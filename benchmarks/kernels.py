@@ -172,7 +172,7 @@ def _beside(seconds, others, names) -> dict:
     """Return PyTorch's medians and the ratios to them, in each layout and the better one."""
     medians = {name: float(np.median(t)) for name, t in zip(names, others.T)}
     ratios = {name: float(np.median(t / seconds)) for name, t in zip(names, others.T)}
-    better = min(medians, key=medians.get, default=None)
+    better = min(ratios, key=ratios.get, default=None)
     return {
         "pytorch_s": medians,
         "ratios": ratios,

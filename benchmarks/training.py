@@ -127,7 +127,7 @@ def _beside(batch, times, names) -> dict:
     """Return PyTorch's images a second, and the ratios of nnmed's to them."""
     rates = {n: batch / float(np.median(t)) for n, t in zip(names, times.T[1:])}
     ratios = {n: float(np.median(t / times[:, 0])) for n, t in zip(names, times.T[1:])}
-    better = max(rates, key=rates.get, default=None)
+    better = min(ratios, key=ratios.get, default=None)
     return {
         "pytorch_images_per_s": rates,
         "ratio_default": ratios.get("default"),
