@@ -14,10 +14,25 @@ from nnmed.ops.conv_functions import (
     conv_transpose3d,
 )
 from nnmed.ops.cross_entropy import cross_entropy
+from nnmed.ops.distance import cosine_similarity, pairwise_distance
 from nnmed.ops.dropout import dropout
+from nnmed.ops.embedding_loss import (
+    cosine_embedding_loss,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
 from nnmed.ops.interpolate import interpolate
+from nnmed.ops.likelihood_loss import gaussian_nll_loss, kl_div, poisson_nll_loss
 from nnmed.ops.linalg import linear
 from nnmed.ops.loss import huber_loss, l1_loss, mse_loss, smooth_l1_loss
+from nnmed.ops.margin_loss import (
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    soft_margin_loss,
+)
 from nnmed.ops.nll_loss import nll_loss
 from nnmed.ops.normalization import batch_norm
 from nnmed.ops.pad import pad
@@ -37,25 +52,39 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "elu",
     "erf",
+    "gaussian_nll_loss",
     "gelu",
+    "hinge_embedding_loss",
     "huber_loss",
     "interpolate",
+    "kl_div",
     "l1_loss",
     "leaky_relu",
     "linear",
     "log_softmax",
+    "margin_ranking_loss",
     "max_pool2d",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "pad",
+    "pairwise_distance",
+    "poisson_nll_loss",
     "relu",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "tanh",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
 ]

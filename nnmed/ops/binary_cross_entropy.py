@@ -117,10 +117,10 @@ class BCE(OnePassLoss):
         return 10 * math.prod(inputs[0])
 
 
-def softplus_of_minus(x: Tensor) -> Tensor:
+def softplus_of_minus(x: Tensor, reduction: str = "none") -> Tensor:
     """Return log(1 + exp(-x)), the loss of a positive: exact for all x."""
     one = Tensor._wrap(array_module(x._array).ones_like(x._array))
-    return BCEWithLogits(None, None, "none")(x, one)
+    return BCEWithLogits(None, None, reduction)(x, one)
 
 
 def binary_cross_entropy_with_logits(
@@ -152,7 +152,7 @@ def binary_cross_entropy_with_logits(
     """
     name = "binary_cross_entropy_with_logits"
     weights = dict(weight=weight, pos_weight=pos_weight)
-    x, target, weights = _checked(name, input, target, weights, reduction)
+    x, target, weights = check_binary(name, input, target, weights, reduction)
     return BCEWithLogits(*weights, reduction)(x, target)
 
 
@@ -164,10 +164,10 @@ def binary_cross_entropy(input, target, weight=None, *, reduction: str = "mean")
     of that function, `input` in [0, 1].
 
     The value is exact: a positive of probability 0 costs infinity and has the gradient
-    -infinity, and a probability of 1e-30 as much as it should. PyTorch lets no logarithm
-    fall below -100, and in the gradient (x - t) / (x (1 - x)) no denominator below 1e-12,
-    so its gradient is finite there and 0 nowhere. Where x = t = 0 or x = t = 1, value and
-    gradient are 0 in nnmed, their limits along x = t.
+    -infinity, and a probability of 1e-30 costs what it should. PyTorch lets no logarithm
+    fall below -100, and no denominator of its gradient (x - t) / (x (1 - x)) below 1e-12:
+    both are finite there. At x = t = 0 and x = t = 1 the loss is 0 and its slope 1 and -1,
+    where PyTorch's is 0.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def binary_cross_entropy(input, target, weight=None, *, reduction: str = "mean")
         If an input lies outside [0, 1] or is NaN.
     """
     name = "binary_cross_entropy"
-    x, target, weights = _checked(name, input, target, dict(weight=weight), reduction)
+    x, target, weights = check_binary(name, input, target, dict(weight=weight), reduction)
     p = x._array
     if p.size and not (p.min() >= 0 and p.max() <= 1):
         raise UsageError(
@@ -185,7 +185,7 @@ def binary_cross_entropy(input, target, weight=None, *, reduction: str = "mean")
     return BCE(*weights, reduction)(x, target)
 
 
-def _checked(name, input, target, weights, reduction):
+def check_binary(name, input, target, weights, reduction):
     """Return input and target as tensors, and the constant weights as arrays."""
     check_reduction(name, reduction)
     x, target = as_tensor(input), as_tensor(target)

@@ -154,19 +154,18 @@ def smooth_l1_loss(input, target, *, reduction: str = "mean", beta: float = 1.0)
     return op(x, target)
 
 
-def huber_loss(
-    input, target, *, reduction: str = "mean", delta: float = 1.0, weight=None
-) -> Tensor:
+def huber_loss(input, target, reduction: str = "mean", delta: float = 1.0, weight=None) -> Tensor:
     """Return `delta` times :func:`smooth_l1_loss` with that width: slope `delta` far out.
 
-    `weight` is as for :func:`mse_loss`.
+    As ``torch.nn.functional.huber_loss``. For sizes and doses with some wrong entries, which
+    the square would let decide. `weight` is as for :func:`mse_loss`.
     """
     name = "huber_loss"
     if not delta > 0:
         raise UsageError(f"{name}: delta must be positive, got {delta}")
     x, target = _pair(name, input, target, reduction)
-    op = SmoothL1Loss(reduction if weight is None else "none", float(delta))
-    losses = op(x, target) * float(delta)
+    losses = SmoothL1Loss(reduction if weight is None else "none", float(delta))(x, target)
+    losses = losses if delta == 1 else losses * float(delta)
     return losses if weight is None else _weighted(name, losses, input, weight, reduction)
 
 

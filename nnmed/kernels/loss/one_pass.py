@@ -71,7 +71,10 @@ def one_pass(function, reduction, gradient, x, *others, scratch: int = 0, slope:
 
 
 def _dot(a, b) -> float:
-    return float(np.dot(a, _ones[a.dtype.char][: a.size] if b is None else b))
+    if b is None or not b.ndim:
+        total = float(np.dot(a, _ones[a.dtype.char][: a.size]))
+        return total if b is None else total * float(b)
+    return float(np.dot(a, b))
 
 
 def finish(total: float, count: float, reduction: str, dtype):
