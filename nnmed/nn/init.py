@@ -18,8 +18,12 @@ from nnmed.errors import ShapeError, UsageError
 
 _GAINS = {
     "linear": 1.0,
+    "conv1d": 1.0,
     "conv2d": 1.0,
+    "conv3d": 1.0,
+    "conv_transpose1d": 1.0,
     "conv_transpose2d": 1.0,
+    "conv_transpose3d": 1.0,
     "sigmoid": 1.0,
     "tanh": 5 / 3,
     "relu": math.sqrt(2),

@@ -111,7 +111,7 @@ def per_axis(value, dims: int, name: str) -> tuple[int, ...]:
     if len(values) != dims or not all(isinstance(v, (int, np.integer)) for v in values):
         several = {1: "one integer", 2: "a pair of integers"}.get(dims, f"{dims} integers")
         raise UsageError(f"{name} must be an integer or {several}, got {value!r}")
-    return tuple(int(v) for v in values)
+    return tuple(map(int, values))
 
 
 def check_positive(function: str, **numbers) -> None:

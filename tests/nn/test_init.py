@@ -82,7 +82,16 @@ def test_constants():
 
 @pytest.mark.oracle
 def test_gains_and_fans_equal_pytorch(torch):
-    names = ("linear", "conv2d", "sigmoid", "tanh", "relu", "selu", "leaky_relu")
+    names = (
+        "linear",
+        "conv2d",
+        "conv_transpose3d",
+        "sigmoid",
+        "tanh",
+        "relu",
+        "selu",
+        "leaky_relu",
+    )
     for name in names:
         assert init.calculate_gain(name) == torch.nn.init.calculate_gain(name)
     assert init.calculate_gain("leaky_relu", 0.2) == torch.nn.init.calculate_gain("leaky_relu", 0.2)

@@ -4,8 +4,8 @@ A window of a volume is a 2-d window of kd of its slices. Laid side by side as c
 slices that output slice z sees are one picture of kd * C channels, and the weight
 (O, C, kd, kh, kw) is one of (O, kd * C, kh, kw): the 2-d kernels do the rest, and what makes
 them fast makes volumes fast. (The sum of kd 2-d convolutions of C channels each copies no
-slices, but its products are thinner and its results must be added: measured, it is no faster
-with 16 to 128 channels, and a third slower with one.)
+slices, but its products are thinner and its results must be added. Measured: as fast with 32
+to 128 channels, slower with 16, and 1.6 times as long with one.)
 
 The work goes by *slabs* of the output: some whole volumes, some slices, or some rows of one
 large slice. Only what a slab sees is copied, into scratch, so memory stays bounded.
