@@ -6,6 +6,8 @@ from collections import defaultdict
 
 import numpy as np
 
+from nnmed import kernels
+from nnmed.autograd import enable_grad
 from nnmed.autograd.tensor import Tensor
 from nnmed.backend.arrays import array_module, device_of, zeros_like
 from nnmed.errors import DeviceError, DTypeError, ModelError, ShapeError, UsageError
@@ -15,8 +17,8 @@ from nnmed.optim.state import read_groups, read_state
 class Optimizer:
     """Base class: holds the parameters and the options with which to change them.
 
-    A subclass defines ``_update(array, gradient, state, group)``, which changes the array
-    of one parameter in place, and ``_check(group)``, which refuses senseless options.
+    A subclass names its kernel, defines ``_arguments(array, state, group)``, which gives the
+    kernel's arguments for one parameter, and ``_check(group)``, which refuses senseless options.
 
     Parameters
     ----------
@@ -76,16 +78,39 @@ class Optimizer:
         self._check(group)
         self.param_groups.append(group)
 
-    def step(self) -> None:
-        """Change every parameter that has a gradient, in place."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                gradient, state = parameter.grad._array, self.state[parameter]
-                self._check_step(parameter._array, gradient, state)
-                self._update(parameter._writable(), gradient, state, group)
-                parameter._version.count += 1
+    def step(self, closure=None):
+        """Change every parameter that has a gradient, in place.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Computes the loss and its gradients anew; called, with recording on, before the
+            step.
+
+        Returns
+        -------
+        What the closure returned, or None.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        wanted = [
+            (parameter, group)
+            for group in self.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        for parameter, _ in wanted:
+            self._check_step(parameter._array, parameter.grad._array, self.state[parameter])
+        calls = []
+        for parameter, group in wanted:
+            array, state = parameter._writable(), self.state[parameter]
+            calls.append((array, parameter.grad._array, *self._arguments(array, state, group)))
+            parameter._version.count += 1
+        arrays = [array for array, *_ in calls]
+        kernels.select("optimizer", *arrays).update_all(self._kernel, calls)
+        return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients: set them to None, or to zeros if not `set_to_none`."""
@@ -141,20 +166,29 @@ class Optimizer:
 
     # -- for subclasses ---------------------------------------------------------------
 
-    def _update(self, array, gradient, state: dict, group: dict) -> None:
+    _kernel = ""  # name of the function in kernels/optimizer
+
+    def _arguments(self, array, state: dict, group: dict) -> tuple:
+        """Return the kernel's arguments after parameter and gradient; count the step."""
         raise TypeError(f"{self._name} defines no update")
 
     def _check(self, group: dict) -> None:
         self._check_range(group, "lr", "weight_decay")
 
     def _check_range(self, group: dict, *names: str, below: float | None = None) -> None:
-        """Refuse options that are negative, NaN, or not less than `below`."""
+        """Refuse options that are no numbers, negative, NaN, or not less than `below`."""
         for name in names:
             values = group[name] if isinstance(group[name], (tuple, list)) else [group[name]]
             for value in values:
-                if not value >= 0 or (below is not None and value >= below):
+                number = isinstance(value, (int, float, np.number))
+                if not number or not value >= 0 or (below is not None and value >= below):
                     limits = "at least 0" if below is None else f"in [0, {below:g})"
                     raise UsageError(f"{self._name}: {name} must be {limits}, got {group[name]!r}")
+
+    def _check_betas(self, group: dict) -> None:
+        if not isinstance(group["betas"], (tuple, list)) or len(group["betas"]) != 2:
+            raise UsageError(f"{self._name}: betas is a pair of numbers, got {group['betas']!r}")
+        self._check_range(group, "betas", below=1)
 
     # -- inside -----------------------------------------------------------------------
 
@@ -204,6 +238,18 @@ class Optimizer:
             )
 
 
-def zero_state(array):
-    """Return zeros for a state array of the parameter `array`, in row-major order."""
-    return array_module(array).zeros(array.shape, array.dtype)
+def state_arrays(array, state: dict, *names: str, start: float = 0.0) -> list:
+    """Return the arrays `names` of a parameter's state, made of `start` where they are missing.
+
+    They lie in row-major order, as PyTorch stores them.
+    """
+    for name in names:
+        if name not in state:
+            state[name] = array_module(array).full(array.shape, start, array.dtype)
+    return [state[name] for name in names]
+
+
+def next_step(state: dict) -> int:
+    """Count a step of a parameter, and return its number: 1 the first time."""
+    state["step"] = state.get("step", 0) + 1
+    return state["step"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from nnmed import kernels
-from nnmed.optim.optimizer import Optimizer, zero_state
+from nnmed.optim.optimizer import Optimizer, state_arrays
 
 
 class RMSprop(Optimizer):
@@ -34,12 +33,16 @@ class RMSprop(Optimizer):
     centered : bool
         Divide by the deviation from the running mean. Where rounding makes the variance
         negative it counts as 0 (PyTorch gives NaN there).
+    maximize : bool
+        Climb instead of descend.
 
     Raises
     ------
     UsageError
         If an option is out of range.
     """
+
+    _kernel = "rmsprop"
 
     def __init__(
         self,
@@ -50,6 +53,8 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
+        *,
+        maximize: bool = False,
     ):
         defaults = {
             "lr": lr,
@@ -58,6 +63,7 @@ class RMSprop(Optimizer):
             "weight_decay": weight_decay,
             "momentum": momentum,
             "centered": centered,
+            "maximize": maximize,
         }
         super().__init__(params, defaults)
 
@@ -66,19 +72,15 @@ class RMSprop(Optimizer):
         self._check_range(group, "eps", "momentum")
         self._check_range(group, "alpha", below=1)
 
-    def _update(self, array, gradient, state, group):
+    def _arguments(self, array, state, group):
         names = {"square_avg": True, "grad_avg": group["centered"]}
         names["momentum_buffer"] = group["momentum"] > 0
-        for name, wanted in names.items():
-            if wanted and name not in state:
-                state[name] = zero_state(array)
-        kernels.select("optimizer", array).rmsprop(
-            array,
-            gradient,
-            *(state[name] if wanted else None for name, wanted in names.items()),
+        return (
+            *(state_arrays(array, state, n)[0] if wanted else None for n, wanted in names.items()),
             float(group["lr"]),
             float(group["alpha"]),
             float(group["eps"]),
             float(group["weight_decay"]),
             float(group["momentum"]),
+            bool(group["maximize"]),
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from nnmed import kernels
 from nnmed.errors import UsageError
-from nnmed.optim.optimizer import Optimizer, zero_state
+from nnmed.optim.optimizer import Optimizer, state_arrays
 
 
 class SGD(Optimizer):
@@ -28,12 +27,16 @@ class SGD(Optimizer):
     momentum, dampening, weight_decay : float
     nesterov : bool
         Needs a momentum and no dampening.
+    maximize : bool
+        Climb instead of descend.
 
     Raises
     ------
     UsageError
         If an option is out of range.
     """
+
+    _kernel = "sgd"
 
     def __init__(
         self,
@@ -43,6 +46,8 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        maximize: bool = False,
     ):
         defaults = {
             "lr": lr,
@@ -50,6 +55,7 @@ class SGD(Optimizer):
             "dampening": dampening,
             "weight_decay": weight_decay,
             "nesterov": nesterov,
+            "maximize": maximize,
         }
         super().__init__(params, defaults)
 
@@ -59,16 +65,12 @@ class SGD(Optimizer):
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise UsageError("SGD: nesterov needs momentum > 0 and dampening = 0")
 
-    def _update(self, array, gradient, state, group):
+    def _arguments(self, array, state, group):
         first = state.get("momentum_buffer") is None
         buffer = None
         if group["momentum"] != 0:
-            if first:
-                state["momentum_buffer"] = zero_state(array)
-            buffer = state["momentum_buffer"]
-        kernels.select("optimizer", array).sgd(
-            array,
-            gradient,
+            (buffer,) = state_arrays(array, state, "momentum_buffer")
+        return (
             buffer,
             float(group["lr"]),
             float(group["momentum"]),
@@ -76,4 +78,5 @@ class SGD(Optimizer):
             float(group["weight_decay"]),
             bool(group["nesterov"]),
             first,
+            bool(group["maximize"]),
         )

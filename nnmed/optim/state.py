@@ -10,6 +10,8 @@ from nnmed.autograd.tensor import Tensor
 from nnmed.backend.arrays import array_module, to_device
 from nnmed.errors import ModelError
 
+_COUNTERS = {"step": int, "mu_product": float}  # numbers of a parameter, not arrays
+
 
 def pack_state(state_dict: dict) -> tuple[dict, dict[str, np.ndarray]]:
     """Separate an optimizer's state into what JSON can hold and named arrays.
@@ -75,6 +77,9 @@ def read_groups(owner: str, state_dict, groups: list[dict], required) -> list[di
 
 
 def _read_options(owner, group, required):
+    # Options that came later than the first states: absent, they are the optimizer's own.
+    later = ("maximize", "decoupled_weight_decay")
+    group = {**{name: required[name] for name in later if name in required}, **group}
     missing = [name for name in required if name not in group]
     if missing:
         raise ModelError(f"{owner}: the state lacks the options {', '.join(missing)}")
@@ -112,8 +117,9 @@ def _read_value(owner, key, value, parameter):
     array = value._array if isinstance(value, Tensor) else np.asarray(value)
     if array.dtype.kind not in "iuf":
         raise ModelError(f"{owner}: the state {key!r} is not made of numbers")
-    if key.endswith(".step") and array.size == 1:
-        return int(array.item())
+    counter = _COUNTERS.get(key.partition(".")[2])
+    if counter is not None and array.size == 1:
+        return counter(array.item())
     if array.shape != parameter.shape:
         raise ModelError(
             f"{owner}: the state {key!r} has shape {array.shape}, the parameter {parameter.shape}"

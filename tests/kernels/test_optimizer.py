@@ -11,26 +11,46 @@ from nnmed.kernels.optimizer import cpu, reference
 
 # name: (function, number of state arrays, arguments; "-" marks a state array left out)
 STEPS = {
-    "sgd": ("sgd", "-", (0.1, 0.0, 0.0, 0.0, False, True)),
-    "sgd decay": ("sgd", "-", (0.1, 0.0, 0.0, 0.05, False, True)),
-    "momentum first": ("sgd", "s", (0.1, 0.9, 0.3, 0.05, False, True)),
-    "momentum": ("sgd", "s", (0.1, 0.9, 0.0, 0.05, False, False)),
-    "dampening": ("sgd", "s", (0.1, 0.9, 0.3, 0.0, False, False)),
-    "nesterov first": ("sgd", "s", (0.1, 0.9, 0.0, 0.05, True, True)),
-    "nesterov": ("sgd", "s", (0.1, 0.9, 0.0, 0.0, True, False)),
-    "adam": ("adam", "ss-", (3, 0.1, 0.9, 0.99, 1e-8, 0.0, False)),
-    "adam decay": ("adam", "ss-", (1, 0.1, 0.9, 0.99, 1e-3, 0.05, False)),
-    "adamw": ("adam", "ss-", (7, 0.1, 0.9, 0.99, 1e-3, 0.05, True)),
-    "amsgrad": ("adam", "sss", (7, 0.1, 0.9, 0.99, 1e-3, 0.05, False)),
-    "rmsprop": ("rmsprop", "s--", (0.1, 0.9, 1e-3, 0.0, 0.0)),
-    "rmsprop momentum": ("rmsprop", "s-s", (0.1, 0.9, 1e-3, 0.05, 0.7)),
-    "rmsprop centered": ("rmsprop", "ss-", (0.1, 0.9, 1e-3, 0.05, 0.0)),
-    "rmsprop all": ("rmsprop", "sss", (0.1, 0.9, 1e-3, 0.05, 0.7)),
+    "sgd": ("sgd", "-", (0.1, 0.0, 0.0, 0.0, False, True, False)),
+    "sgd decay": ("sgd", "-", (0.1, 0.0, 0.0, 0.05, False, True, True)),
+    "momentum first": ("sgd", "s", (0.1, 0.9, 0.3, 0.05, False, True, False)),
+    "momentum": ("sgd", "s", (0.1, 0.9, 0.0, 0.05, False, False, False)),
+    "dampening": ("sgd", "s", (0.1, 0.9, 0.3, 0.0, False, False, True)),
+    "nesterov first": ("sgd", "s", (0.1, 0.9, 0.0, 0.05, True, True, False)),
+    "nesterov": ("sgd", "s", (0.1, 0.9, 0.0, 0.0, True, False, False)),
+    "adam": ("adam", "ss-", (3, 0.1, 0.9, 0.99, 1e-8, 0.0, False, False)),
+    "adam decay": ("adam", "ss-", (1, 0.1, 0.9, 0.99, 1e-3, 0.05, False, True)),
+    "adamw": ("adam", "ss-", (7, 0.1, 0.9, 0.99, 1e-3, 0.05, True, True)),
+    "amsgrad": ("adam", "sss", (7, 0.1, 0.9, 0.99, 1e-3, 0.05, False, False)),
+    "rmsprop": ("rmsprop", "s--", (0.1, 0.9, 1e-3, 0.0, 0.0, True)),
+    "rmsprop momentum": ("rmsprop", "s-s", (0.1, 0.9, 1e-3, 0.05, 0.7, False)),
+    "rmsprop centered": ("rmsprop", "ss-", (0.1, 0.9, 1e-3, 0.05, 0.0, False)),
+    "rmsprop all": ("rmsprop", "sss", (0.1, 0.9, 1e-3, 0.05, 0.7, True)),
+    "adagrad": ("adagrad", "s", (3, 0.1, 0.01, 0.05, 1e-3, False)),
+    "adagrad up": ("adagrad", "s", (1, 0.1, 0.0, 0.0, 1e-3, True)),
+    "adadelta": ("adadelta", "ss", (0.7, 0.9, 1e-3, 0.0, False)),
+    "adadelta decay": ("adadelta", "ss", (0.7, 0.9, 1e-3, 0.05, True)),
+    "adamax": ("adamax", "ss", (3, 0.1, 0.9, 0.99, 1e-3, 0.05, False)),
+    "adamax up": ("adamax", "ss", (1, 0.1, 0.9, 0.99, 1e-3, 0.0, True)),
+    "nadam": ("nadam", "ss", (2, 0.6, 0.7, 0.3, 0.1, 0.9, 0.99, 1e-3, 0.05, False, False)),
+    "nadam decoupled": ("nadam", "ss", (2, 0.6, 0.7, 0.3, 0.1, 0.9, 0.9, 1e-3, 0.05, True, True)),
+    "radam early": ("radam", "ss", (2, 0.1, 0.9, 0.99, 1e-3, 0.05, False, False)),
+    "radam late": ("radam", "ss", (60, 0.1, 0.9, 0.99, 1e-3, 0.05, True, True)),
+    "lamb": ("lamb", "ss", (3, 0.1, 0.9, 0.99, 1e-3, 0.05, False)),
+    "lamb up": ("lamb", "ss", (1, 0.1, 0.9, 0.99, 1e-3, 0.0, True)),
+    "lion": ("lion", "s", (0.1, 0.9, 0.99, 0.0, False)),
+    "lion decay": ("lion", "s", (0.1, 0.9, 0.99, 0.05, True)),
+    "average": ("average", "", (0.3,)),
 }
+# State arrays that are sums of squares, or their like.
+POSITIVE = {
+    "adam": (1, 2), "rmsprop": (0,), "adagrad": (0,), "adadelta": (0, 1), "adamax": (1,),
+    "nadam": (1,), "radam": (1,), "lamb": (1,),
+}  # fmt: skip
 
 
 def make_arrays(name, shape, dtype, order="C"):
-    """Return parameter, gradient and state arrays; the first state array is positive."""
+    """Return parameter, gradient and state arrays."""
     rng = np.random.default_rng(0)
     function, states, _ = STEPS[name]
 
@@ -40,10 +60,8 @@ def make_arrays(name, shape, dtype, order="C"):
     arrays = [draw(), draw()]
     for index, state in enumerate(states):
         value = draw(0.3)
-        if (function, index) == ("rmsprop", 0):
-            value[...] = 1 + value * value  # above the squared average: a positive variance
-        elif function == "adam" and index > 0:
-            value[...] = value * value
+        if index in POSITIVE.get(function, ()):
+            value[...] = 1 + value * value  # for RMSprop above the squared average
         arrays.append(value if state == "s" else None)
     return arrays
 
@@ -75,7 +93,7 @@ def test_gradient_is_not_changed(name):
     np.testing.assert_array_equal(arrays[1], gradient)
 
 
-@pytest.mark.parametrize("name", ["nesterov", "amsgrad", "rmsprop all"])
+@pytest.mark.parametrize("name", ["nesterov", "amsgrad", "rmsprop all", "nadam", "lion"])
 def test_chunks_threads_and_layout_do_not_matter(name, monkeypatch):
     whole = step(cpu, name, make_arrays(name, (64, 50), np.float32))
     monkeypatch.setattr(cpu, "CHUNK", 100)
@@ -109,8 +127,45 @@ def test_centered_variance_never_turns_negative():
     gradient = np.full(3, 0.1, np.float32)
     square, average = np.zeros(3, np.float32), np.zeros(3, np.float32)
     for _ in range(300):
-        cpu.rmsprop(parameter, gradient, square, average, None, 1e-3, 0.9, 1e-3, 0.0, 0.0)
+        cpu.rmsprop(parameter, gradient, square, average, None, 1e-3, 0.9, 1e-3, 0, 0, False)
     assert np.isfinite(parameter).all()
+
+
+@pytest.mark.parametrize("form", [cpu, reference])
+def test_all_parameters_at_once(form):
+    calls, expected = [], []
+    for shape in [(3, 5), (), (0,), (64, 50)]:
+        calls.append((*make_arrays("lamb", shape, np.float64), *STEPS["lamb"][2]))
+        expected.append(step(reference, "lamb", make_arrays("lamb", shape, np.float64)))
+    form.update_all("lamb", calls)
+    for call, arrays in zip(calls, expected):
+        for ours, theirs in zip(call, arrays):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_lamb_in_chunks_and_threads(monkeypatch):
+    exact = step(reference, "lamb", make_arrays("lamb", (64, 50), np.float64))
+    monkeypatch.setattr(cpu, "CHUNK", 100)
+    results = []
+    before = threads.get_num_threads()
+    try:
+        for count in (1, 3):
+            threads.set_num_threads(count)
+            results.append(step(cpu, "lamb", make_arrays("lamb", (64, 50), np.float32, "F")))
+    finally:
+        threads.set_num_threads(before)
+    for ours, other, expected in zip(*results, exact):
+        np.testing.assert_array_equal(ours, other)
+        np.testing.assert_allclose(ours, expected, rtol=2e-6, atol=2e-6)
+
+
+def test_lamb_of_nothing_but_zeros():
+    arrays = [np.zeros(3, np.float32) for _ in range(4)]
+    step(cpu, "lamb", arrays)
+    np.testing.assert_array_equal(arrays[0], 0)
+    arrays[1][...] = 1  # the norm of the parameter is 0: the length of the direction counts
+    step(cpu, "lamb", arrays)
+    assert (arrays[0] < 0).all()
 
 
 def test_select_swaps_the_form():
