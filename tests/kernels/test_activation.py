@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nnmed.kernels.activation import cpu
-from nnmed.kernels.elementwise import CHUNK
+from nnmed.kernels.elementwise import _LONG
 
 erf = np.vectorize(math.erf, otypes=[np.float64])
 erfc = np.vectorize(math.erfc, otypes=[np.float64])
@@ -50,7 +50,7 @@ def test_sigmoid_keeps_the_digits_of_its_left_tail():
     np.testing.assert_allclose(cpu.sigmoid(x), np.exp(x) / (1 + np.exp(x)), rtol=1e-14)
 
 
-@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
+@pytest.mark.parametrize("size", [0, 1, _LONG - 1, _LONG, _LONG + 1, 3 * _LONG + 5])
 def test_chunk_borders(size):
     x = np.random.default_rng(0).standard_normal(size).astype(np.float32)
     np.testing.assert_array_equal(cpu.relu(x), np.maximum(x, 0))
@@ -78,7 +78,7 @@ def test_layouts_may_differ(layout_x, layout_dy):
 
 
 def test_repeated_gradient_is_not_spread_out():
-    x = np.random.default_rng(0).standard_normal((3, CHUNK)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((3, _LONG)).astype(np.float32)
     dy = np.broadcast_to(np.float32(0.5), x.shape)
     expected = cpu.tanh_grad(dy.copy(), x)
     np.testing.assert_array_equal(cpu.tanh_grad(dy, x), expected)

@@ -15,9 +15,9 @@ import numpy as np
 from nnmed.backend.arrays import empty_like
 from nnmed.backend.random import philox_uint32
 from nnmed.backend.threads import parallel_for
-from nnmed.kernels.elementwise import CHUNK, apply, flatten, for_chunks, memory_order, unflatten
+from nnmed.kernels.elementwise import apply, flatten, for_chunks, memory_order, unflatten
 
-_DRAW = 2 * CHUNK  # elements: starting a generator takes as long as 5000 words
+_DRAW = 1 << 16  # elements: starting a generator takes as long as 5000 words
 
 
 def threshold(p: float) -> int:

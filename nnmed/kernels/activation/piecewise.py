@@ -1,0 +1,200 @@
+"""Activation functions made of straight pieces.
+
+Pieces are joined without a branch. A value is kept or dropped as an integer: the bits of a
+float times 1 or 0 are the float or zero, where the float itself times 0 would turn an
+infinity into NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnmed.kernels.elementwise import apply
+
+_INTEGERS = {"f": np.dtype(np.int32), "d": np.dtype(np.int64)}
+
+
+def relu(x):
+    """Return max(x, 0)."""
+    return hardtanh(x, 0.0, np.inf)
+
+
+def relu_grad(dy, y):
+    """Return dy where the output `y` is positive, 0 elsewhere.
+
+    Read as integers, positive floats are positive, 0 is 0 and -0 is negative. Where `y` is
+    NaN its sign decides.
+    """
+
+    def chunk(dx, y, dy):
+        _one_where_positive(dx, y)
+        np.multiply(_bits(dx), _bits(dy), out=_bits(dx))
+
+    return apply(chunk, y, dy)
+
+
+def leaky_relu(x, negative_slope):
+    """Return x where positive, negative_slope * x elsewhere."""
+    if negative_slope == 0:  # the product with an infinite x would be NaN
+        return relu(x)
+    larger = np.maximum if negative_slope <= 1 else np.minimum
+
+    def chunk(y, x):
+        np.multiply(x, negative_slope, out=y)
+        larger(x, y, out=y)
+
+    return apply(chunk, x)
+
+
+def leaky_relu_grad(dy, x, negative_slope):
+    """Return dy times 1 where x is positive, times negative_slope elsewhere."""
+
+    def chunk(dx, x, dy):
+        choose(dx, x, 1, negative_slope)
+        np.multiply(dx, dy, out=dx)
+
+    return apply(chunk, x, dy)
+
+
+def threshold(x, threshold, value):
+    """Return x unless it is at most `threshold`: there `value`."""
+    number = _as_integer(value, x.dtype)
+
+    def chunk(y, x):
+        low = np.less_equal(x, threshold)
+        keep(y, x, ~low)
+        if number:
+            np.add(_bits(y), np.multiply(low, number, dtype=_bits(y).dtype), out=_bits(y))
+
+    return apply(chunk, x)
+
+
+def threshold_grad(dy, x, threshold, value):
+    """Return dy unless x is at most `threshold`: there 0."""
+    return apply(lambda dx, x, dy: keep(dx, dy, ~np.less_equal(x, threshold)), x, dy)
+
+
+def hardtanh(x, low, high):
+    """Return min(max(x, low), high)."""
+    low, high = x.dtype.type(low), x.dtype.type(high)
+    return apply(lambda y, x: np.clip(x, low, high, out=y), x)
+
+
+def hardtanh_grad(dy, x, low, high):
+    """Return dy unless x is at most `low` or at least `high`: there 0."""
+
+    def chunk(dx, x, dy):
+        outside = np.less_equal(x, low)
+        outside |= np.greater_equal(x, high)
+        keep(dx, dy, ~outside)
+
+    return apply(chunk, x, dy)
+
+
+def hardsigmoid(x):
+    """Return min(max(x + 3, 0), 6) / 6."""
+
+    def chunk(y, x):
+        _clipped_plus_3(y, x)
+        np.multiply(y, 1 / 6, out=y)
+
+    return apply(chunk, x)
+
+
+def hardsigmoid_grad(dy, x):
+    """Return dy / 6 where -3 < x < 3, 0 elsewhere."""
+
+    def chunk(dx, x, dy):
+        np.abs(x, out=dx)
+        keep(dx, dy, np.less(dx, 3))
+        np.multiply(dx, 1 / 6, out=dx)
+
+    return apply(chunk, x, dy)
+
+
+def hardswish(x):
+    """Return x * min(max(x + 3, 0), 6) / 6."""
+
+    def chunk(y, x):
+        _clipped_plus_3(y, x)
+        np.multiply(y, x, out=y)
+        np.multiply(y, 1 / 6, out=y)
+
+    return apply(chunk, x)
+
+
+def hardswish_grad(dy, x):
+    """Return dy times 0 up to -3, x / 3 + 1/2 up to 3, and 1 from there."""
+
+    def chunk(dx, x, dy, slope):
+        np.multiply(x, 1 / 3, out=slope)
+        np.add(slope, 0.5, out=slope)
+        np.abs(x, out=dx)
+        keep(slope, slope, np.less(dx, 3))
+        np.add(slope, np.greater_equal(x, 3), out=slope)
+        np.multiply(slope, dy, out=dx)
+
+    return apply(chunk, x, dy, scratch=1)
+
+
+def hardshrink(x, lambd):
+    """Return x unless abs(x) <= lambd: there 0."""
+    return hardshrink_grad(x, x, lambd)
+
+
+def hardshrink_grad(dy, x, lambd):
+    """Return dy unless abs(x) <= lambd: there 0."""
+
+    def chunk(dx, x, dy):
+        keep(dx, dy, ~np.less_equal(np.abs(x, out=dx), lambd))
+
+    return apply(chunk, x, dy)
+
+
+def softshrink(x, lambd):
+    """Return x, moved towards 0 by `lambd` and no further than 0."""
+    low, high = x.dtype.type(-lambd), x.dtype.type(lambd)
+
+    def chunk(y, x):
+        np.clip(x, low, high, out=y)
+        np.subtract(x, y, out=y)
+
+    return apply(chunk, x)
+
+
+softshrink_grad = hardshrink_grad
+
+
+def keep(y, x, condition) -> None:
+    """Write x into `y` where the condition holds, 0 elsewhere; all are 1-d."""
+    np.multiply(_bits(x), condition, out=_bits(y))
+
+
+def choose(y, x, above, below) -> None:
+    """Write the number `above` into `y` where x > 0, `below` elsewhere, both exactly.
+
+    All are 1-d arrays of one float dtype. Where `x` is NaN its sign decides.
+    """
+    above, below = (_as_integer(number, x.dtype) for number in (above, below))
+    _one_where_positive(y, x)
+    np.multiply(_bits(y), above - below, out=_bits(y))
+    np.add(_bits(y), below, out=_bits(y))
+
+
+def _one_where_positive(y, x) -> None:
+    """Write the integer 1 into the bits of `y` where x > 0, else 0."""
+    np.clip(_bits(x), 0, 1, out=_bits(y))
+
+
+def _clipped_plus_3(y, x) -> None:
+    np.add(x, 3, out=y)
+    np.clip(y, y.dtype.type(0), y.dtype.type(6), out=y)
+
+
+def _bits(x):
+    """Return the floats `x` as integers of the same length."""
+    return x.view(_INTEGERS[x.dtype.char])
+
+
+def _as_integer(number, dtype):
+    return _bits(np.array(number, dtype))[()]
