@@ -5,9 +5,9 @@
 
 Each form runs in float32; the truth is computed in float64 from the very same numbers: by the
 reference form's loops where the input is small, else by the fast form, which tests hold to the
-loops. Maximum and mean error are in standard deviations of the true result; y is the output (of
-an optimizer the worst of its parameters), dx and dw are the gradients of input and weight, and --json has the
-others too.
+loops. Maximum and mean error are in standard deviations of the true result; y is the output
+(of an optimizer the worst of its parameters), dx and dw are the gradients of input and weight,
+and --json has the others too.
 """
 
 from __future__ import annotations

@@ -31,13 +31,13 @@ class Spread(NamedTuple):
         return cls(*(float(q) for q in np.percentile(times, (50, 25, 75))))
 
 
-def cpu_clock(threads: int) -> Clock:
+def cpu_clock(threads: int, wall: bool = False) -> Clock:
     """Return a clock for `threads` threads.
 
     One thread is timed in CPU time of the thread, so that other programs take nothing from
-    it; several in wall-clock time.
+    it; several in wall-clock time, and also one if it is to be compared with several.
     """
-    now = time.thread_time if threads == 1 else time.perf_counter
+    now = time.thread_time if threads == 1 and not wall else time.perf_counter
 
     def clock(step, calls):
         start = now()

@@ -34,7 +34,9 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def alone(side: str, workload, mode: str, threads: int, rounds: int = 1) -> dict:
+def alone(
+    side: str, workload, mode: str, threads: int, rounds: int = 1, wall: bool = False
+) -> dict:
     """Run a workload in a fresh process.
 
     Parameters
@@ -45,6 +47,8 @@ def alone(side: str, workload, mode: str, threads: int, rounds: int = 1) -> dict
     mode : str
         "training" or "inference".
     threads, rounds : int
+    wall : bool
+        Whether one thread, too, is timed in wall-clock time.
 
     Returns
     -------
@@ -52,13 +56,14 @@ def alone(side: str, workload, mode: str, threads: int, rounds: int = 1) -> dict
         ``peak_bytes``, above what the imports and a tiny step took; ``seconds``, a list;
         ``flops`` of a step, of nnmed only.
     """
-    about = dict(side=side, workload=workload.as_dict(), mode=mode, threads=threads, rounds=rounds)
+    about = dict(side=side, workload=workload.as_dict(), mode=mode)
+    about |= dict(threads=threads, rounds=rounds, wall=wall)
     command = [sys.executable, "-m", "benchmarks.memory", json.dumps(about)]
     result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     return json.loads(result.stdout)
 
 
-def run(side: str, workload: dict, mode: str, threads: int, rounds: int) -> dict:
+def run(side: str, workload: dict, mode: str, threads: int, rounds: int, wall: bool) -> dict:
     """Run the workload here; see :func:`alone`."""
     from threadpoolctl import threadpool_limits
 
@@ -70,7 +75,7 @@ def run(side: str, workload: dict, mode: str, threads: int, rounds: int) -> dict
         build = _builder(side, threads)
         build(workload.with_(**TINY)).steps[mode]()
         before = peak_bytes()
-        step, clock = build(workload).steps[mode], cpu_clock(threads)
+        step, clock = build(workload).steps[mode], cpu_clock(threads, wall)
         if side == "nnmed":
             flops = _flops(step)
         for _ in range(WARM_UP):

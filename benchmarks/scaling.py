@@ -80,7 +80,8 @@ def measure_point(axis: str, value: int, side: str, parsed) -> dict:
         threads = value
     else:
         workload = workload.with_(**{"width" if axis == "channels" else axis: value})
-    figures = memory.alone(side, workload, "training", threads, parsed.rounds)
+    wall = axis == "threads"
+    figures = memory.alone(side, workload, "training", threads, parsed.rounds, wall)
     median = float(np.median(figures["seconds"]))
     return {
         "axis": axis, "value": value, "side": side, "flops": figures["flops"],

@@ -82,7 +82,7 @@ def test_memory_is_that_of_a_process_of_its_own():
 
 def test_the_process_prints_json(capsys):
     workload = networks.workload("unet", 1, quick=True).as_dict()
-    figures = memory.run("nnmed", workload, "inference", threads=1, rounds=1)
+    figures = memory.run("nnmed", workload, "inference", threads=1, rounds=1, wall=True)
     assert set(json.loads(json.dumps(figures))) == {"peak_bytes", "seconds", "flops"}
     assert memory.peak_bytes() > 10e6
 
