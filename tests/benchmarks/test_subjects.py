@@ -11,6 +11,7 @@ from benchmarks.kernels import found_wrong
 from benchmarks.subjects.nnmed_networks import NnmedNetwork
 from benchmarks.subjects.nnmed_ops import NnmedOp, applicable, forms
 from nnmed import kernels
+from nnmed.errors import UsageError
 
 SHRUNK = [case.shrunk() for case in CASES]
 
@@ -28,6 +29,22 @@ def test_the_reference_is_measured_where_inputs_are_small():
         assert any("reference" in forms(case) for case in CASES if case.family == family), family
         large = max((c for c in CASES if c.family == family), key=lambda case: case.size)
         assert "reference" not in forms(large)
+
+
+@pytest.mark.parametrize("listed", [("cpu", "fast"), dict.fromkeys(FAMILIES, ("cpu", "fast"))])
+def test_forms_are_those_of_the_kernels(listed, monkeypatch):
+    monkeypatch.setattr(kernels, "FORMS", listed)
+    assert forms(CASES[0]) == ["cpu", "fast"]
+
+
+def test_a_form_that_cannot_take_a_case_is_left_out(monkeypatch):
+    def refuse(self):
+        raise UsageError("only 3x3 kernels")
+
+    case = CASES[0].shrunk()
+    assert [op.name for op in applicable(case)] == forms(case)
+    monkeypatch.setattr(NnmedOp, "chosen_form", refuse)
+    assert applicable(case) == []
 
 
 @pytest.mark.parametrize("case", SHRUNK, ids=str)
