@@ -23,7 +23,9 @@ from nnmed.ops.embedding_loss import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
+from nnmed.ops.group_normalization import group_norm, instance_norm
 from nnmed.ops.interpolate import interpolate
+from nnmed.ops.layer_normalization import layer_norm, rms_norm
 from nnmed.ops.likelihood_loss import gaussian_nll_loss, kl_div, poisson_nll_loss
 from nnmed.ops.linalg import linear
 from nnmed.ops.loss import huber_loss, l1_loss, mse_loss, smooth_l1_loss
@@ -38,6 +40,7 @@ from nnmed.ops.normalization import batch_norm
 from nnmed.ops.pad import pad
 from nnmed.ops.pooling import avg_pool2d, max_pool2d
 from nnmed.ops.softmax import log_softmax, softmax
+from nnmed.ops.vector_normalization import local_response_norm, normalize
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -60,13 +63,17 @@ __all__ = [
     "erf",
     "gaussian_nll_loss",
     "gelu",
+    "group_norm",
     "hinge_embedding_loss",
     "huber_loss",
+    "instance_norm",
     "interpolate",
     "kl_div",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "margin_ranking_loss",
     "max_pool2d",
@@ -75,10 +82,12 @@ __all__ = [
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
     "nll_loss",
+    "normalize",
     "pad",
     "pairwise_distance",
     "poisson_nll_loss",
     "relu",
+    "rms_norm",
     "sigmoid",
     "silu",
     "smooth_l1_loss",

@@ -64,7 +64,7 @@ class BatchNorm(Op):
             g = dy if weight is None else dy * reshape(weight, 1, -1, 1, 1)
             share = mean(g, _DIMS, keepdim=True) + normal * mean(g * normal, _DIMS, keepdim=True)
             dx = inverse * (g - share)
-        return dx, *_affine_gradients(self.needs[1:], dy, normal)
+        return dx, *affine_gradients(self.needs[1:], dy, normal)
 
     def fused_backward(self, dy):
         return _fused_backward(self, dy, self.kept["mean"], self.kept["var"], True)
@@ -107,7 +107,7 @@ class BatchNormInference(Op):
         dx = None
         if self.needs[0]:
             dx = dy * (inverse if weight is None else inverse * reshape(weight, shape))
-        return dx, *_affine_gradients(self.needs[1:], dy, (x - centre) * inverse)
+        return dx, *affine_gradients(self.needs[1:], dy, (x - centre) * inverse)
 
     def fused_backward(self, dy):
         return _fused_backward(self, dy, *self.moments, False)
@@ -116,7 +116,7 @@ class BatchNormInference(Op):
         return 2 * int(np.prod(output, dtype=np.int64))
 
 
-def _affine_gradients(needs, dy, normal):
+def affine_gradients(needs, dy, normal):
     """Return the gradients of weight and bias, as far as they are inputs."""
     terms = (lambda: sum(dy * normal, _DIMS), lambda: sum(dy, _DIMS))
     return tuple(term() if need else None for need, term in zip(needs, terms))
@@ -168,62 +168,73 @@ def batch_norm(
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: input must be (N, C) or (N, C, ...), got {x.shape}")
     buffers = dict(running_mean=running_mean, running_var=running_var)
-    _check_buffers(buffers, training)
-    _check_lengths(x, dict(buffers, weight=weight, bias=bias))
+    check_buffers("batch_norm", buffers, needed="" if training else "training=False")
+    check_lengths("batch_norm", x, dict(buffers, weight=weight, bias=bias))
     if training and x.numel() == x.shape[1]:
         raise ShapeError(
             "batch_norm: training needs more than one value per channel, "
             f"input has shape {x.shape}: use a larger batch, or training=False"
         )
-    if bias is not None and weight is None:
-        weight = Tensor._wrap(np.ones(x.shape[1], x.dtype))
-    affine = [t for t in (weight, bias) if t is not None]
+    affine = affine_inputs(x.shape[1], x.dtype, weight, bias)
     if training:
         op = BatchNorm(eps)
     else:
         op = BatchNormInference(running_mean._array, running_var._array, eps)
-    y = reshape(op(_four_dimensions(x), *affine), x.shape)
+    y = reshape(op(four_dimensions(x), *affine), x.shape)
     if training and x.numel():
-        _update(running_mean, op.moments[0], momentum)
+        update_running(running_mean, op.moments[0], momentum)
         count = x.numel() // x.shape[1]
-        _update(running_var, op.moments[1] * (count / (count - 1)), momentum)
+        update_running(running_var, op.moments[1] * (count / (count - 1)), momentum)
     return y
 
 
-def _four_dimensions(x: Tensor) -> Tensor:
+def affine_inputs(length, dtype, weight, bias) -> list:
+    """Return weight and bias, as far as they are there; a bias alone gets a weight of ones."""
+    if bias is not None and weight is None:
+        weight = Tensor._wrap(np.ones(length, dtype))
+    return [t for t in (weight, bias) if t is not None]
+
+
+def four_dimensions(x: Tensor) -> Tensor:
     """Return `x` as (N, C, H, W), a view where memory allows."""
     if x.ndim == 4:
         return x
     return reshape(x, (*x.shape[:2], 1, int(np.prod(x.shape[2:], dtype=np.int64))))
 
 
-def _update(running, statistic, momentum) -> None:
+def update_running(running, statistic, momentum) -> None:
+    """Move the tensor `running`, if there is one, towards `statistic`."""
     if running is not None:
         old = running._array
         running._assign(..., ((1 - momentum) * old + momentum * statistic).astype(old.dtype))
 
 
-def _check_lengths(x, tensors) -> None:
+def check_lengths(function, x, tensors) -> None:
+    """Raise ShapeError unless the tensors that are there have one number a channel of `x`."""
     for name, tensor in tensors.items():
         if tensor is not None and tensor.shape != (x.shape[1],):
             raise ShapeError(
-                f"batch_norm: {name} must have shape ({x.shape[1]},), one number a channel of "
+                f"{function}: {name} must have shape ({x.shape[1]},), one number a channel of "
                 f"input {x.shape}, got {tensor.shape}"
             )
 
 
-def _check_buffers(buffers, training) -> None:
+def check_buffers(function, buffers, needed: str = "") -> None:
+    """Raise an error unless running statistics are constant Tensors, where they are there.
+
+    `needed` is the option for which they must be there.
+    """
     missing = [name for name, tensor in buffers.items() if tensor is None]
-    if missing and not training:
-        raise UsageError(f"batch_norm: training=False needs {' and '.join(missing)}")
+    if missing and needed:
+        raise UsageError(f"{function}: {needed} needs {' and '.join(missing)}")
     for name, tensor in buffers.items():
         if tensor is not None and not isinstance(tensor, Tensor):
             raise UsageError(
-                f"batch_norm: {name} must be a Tensor, which training changes in place, "
+                f"{function}: {name} must be a Tensor, which training changes in place, "
                 f"got {type(tensor).__name__}"
             )
         if tensor is not None and tensor._requires_grad:
             raise GradientError(
-                f"batch_norm: {name} requires a gradient, but running statistics are constants: "
+                f"{function}: {name} requires a gradient, but running statistics are constants: "
                 "pass it with .detach()"
             )

@@ -42,6 +42,36 @@ def test_equals_loops(shape, offset, dtype):
             np.testing.assert_allclose(fast / scale, slow / scale, **tolerance)
 
 
+@pytest.mark.parametrize(
+    ("shape", "groups"), [((3, 4, 5, 7), 2), ((9, 6, 3, 2), 6), ((2, 4, 1, 1), 1)]
+)
+@pytest.mark.parametrize("offset", [0.0, 30.0, -1e4])
+def test_groups_equal_loops(shape, groups, offset):
+    rng = np.random.default_rng(2)
+    x, dy = rng.standard_normal((2, *shape))
+    x += offset
+    weight, bias = rng.standard_normal((2, shape[1]))
+    moments = reference.group_moments(x, groups)
+    for fast, slow in zip(cpu.group_moments(x, groups), moments):
+        np.testing.assert_allclose(fast, slow, rtol=1e-9)
+    arguments = x, *moments, weight, bias, 1e-5
+    np.testing.assert_allclose(
+        cpu.group_norm(*arguments), reference.group_norm(*arguments), atol=1e-8
+    )
+    arguments = dy, x, *moments, weight, 1e-5
+    for fast, slow in zip(cpu.group_norm_grad(*arguments), reference.group_norm_grad(*arguments)):
+        np.testing.assert_allclose(fast, slow, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 48), (3, 7, 16), (5, 1, 3), (1, 997, 32), (0, 4, 2)])
+def test_pieces_cover_all_rows_once(shape):
+    walk = channels.Channels(*shape)
+    x = np.zeros((shape[0], shape[2], shape[1], 1), np.float32)
+    walk.for_pieces(lambda piece: np.add(piece, 1, out=piece), view := walk.view(x))
+    assert (view == 1).all()
+    np.testing.assert_array_equal(walk.totals(view, view)[0], np.full(shape[::2], shape[1]))
+
+
 def test_float32_variance_far_from_zero():
     x = (np.random.default_rng(0).standard_normal((4, 2, 32, 32)) + 5000).astype(np.float32)
     np.testing.assert_allclose(cpu.batch_moments(x)[1], reference.batch_moments(x)[1], rtol=1e-6)

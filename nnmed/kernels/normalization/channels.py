@@ -12,6 +12,9 @@ fixed order.
 
 from __future__ import annotations
 
+from itertools import pairwise
+from math import ceil
+
 import numpy as np
 
 from nnmed.backend.arrays import as_channels_last, nhwc
@@ -96,7 +99,8 @@ class Channels:
     def _fold(self, sums):
         """Add up what rows and parts of an image have for a channel."""
         total = sums.sum(axis=1, dtype=np.float64)
-        return total.reshape(self.images, -1, self.channels).sum(axis=1)
+        pixels = self._sum_row // max(1, self.channels)
+        return total.reshape(self.images, pixels, self.channels).sum(axis=1)
 
 
 def scratch_like(piece):
@@ -106,7 +110,7 @@ def scratch_like(piece):
 
 def _pixels_in_a_row(pixels: int, channels: int) -> int:
     """Return a divisor of `pixels` that makes rows long, if possible at least 8 of them."""
-    low = max(1, min(-(-_ROW // channels), pixels // 8))
+    low = max(1, min(ceil(_ROW / channels), pixels // 8))
     divisors = (k for k in range(low, 4 * low) if pixels % k == 0)
     return next(divisors, 0) or _largest_divisor(pixels, low)
 
@@ -118,20 +122,20 @@ def _largest_divisor(number: int, limit: int) -> int:
 def _cut(images: int, height: int, length: int):
     """Return pieces (image, stop, row, stop) of about one size, and how many an image has.
 
-    Two or more of them are an even number, so that two threads share them evenly.
+    Where there are several, they are an even number, so that two threads share them evenly.
     """
-    wanted = images * height * length / _PIECE
-    wanted = 1 if wanted <= 1 else 2 * -(-wanted // 2)
     if not images * height * length:
         return [], 0
-    parts = min(height, int(-(-wanted // images)))
+    wanted = ceil(images * height * length / _PIECE)
+    wanted += wanted % 2 if wanted > 1 else 0
+    parts = min(height, ceil(wanted / images))
     if parts > 1:
         rows = _bounds(height, parts)
         return [(n, n + 1, a, b) for n in range(images) for a, b in rows], parts
-    return [(m, n, 0, height) for m, n in _bounds(images, min(images, int(wanted)))], 1
+    return [(m, n, 0, height) for m, n in _bounds(images, min(images, wanted))], 1
 
 
 def _bounds(total: int, parts: int):
     """Split ``range(total)`` evenly into (start, stop)."""
     stops = [total * k // parts for k in range(parts + 1)]
-    return list(zip(stops[:-1], stops[1:]))
+    return list(pairwise(stops))

@@ -1,8 +1,8 @@
-"""Batch and group normalisation with NumPy on channels-last memory; formulas in reference.py.
+"""Normalisation with NumPy; formulas in reference.py. Layer normalisation is in layer.py.
 
-Both are sums over the channels of each image and maps ``x * scale + offset`` with a number
-for each image and channel: channels.py walks over them. Batch normalisation takes the whole
-batch for one image.
+Batch and group normalisation, on channels-last memory, are sums over the channels of each
+image and maps ``x * scale + offset`` with a number for each image and channel: channels.py
+walks over them. Batch normalisation takes the whole batch for one image.
 
 Float32 needs care where a mean is large against the spread, since ``E[x^2] - E[x]^2`` and
 ``x * scale + offset`` then cancel: both give way to forms that first subtract the mean.
@@ -16,6 +16,12 @@ import numpy as np
 
 from nnmed.backend.arrays import empty_channels_last
 from nnmed.kernels.normalization.channels import Channels, scratch_like
+from nnmed.kernels.normalization.layer import layer_norm, layer_norm_grad
+
+__all__ = [
+    "batch_moments", "batch_norm", "batch_norm_grad", "group_moments", "group_norm",
+    "group_norm_grad", "layer_norm", "layer_norm_grad",
+]  # fmt: skip
 
 # Largest |mean| / spread for the short forms, which lose its square in relative accuracy
 # of the variance and itself in absolute accuracy of the normalised value.
@@ -123,7 +129,8 @@ def _channels_in_a_group(x, mean):
 
 def _by_groups(numbers, groups):
     """Return the sum over the channels of each group, (images, G)."""
-    return numbers.reshape(len(numbers), groups, -1).sum(axis=2)
+    images, channels = numbers.shape
+    return numbers.reshape(images, groups, channels // max(1, groups)).sum(axis=2)
 
 
 def _moments(walk, x, groups):

@@ -1,7 +1,7 @@
 """Batch and group normalisation spelled as loops.
 
-After Ioffe and Szegedy (2015), and Wu and He (2018). All functions take ``(N, C, H, W)``
-arrays; in batch normalisation m = N * H * W values share a channel.
+After Ioffe and Szegedy (2015), Wu and He (2018), and Ba et al. (2016). Batches are
+``(N, C, H, W)`` arrays; in batch normalisation m = N * H * W values share a channel.
 """
 
 from __future__ import annotations
@@ -108,4 +108,47 @@ def group_norm_grad(dy, x, mean, var, weight, eps):
             m = normal.size
             centred = scaled - scaled.sum() / m - normal * (scaled * normal).sum() / m
             dx[n, part] = centred * inverse
+    return dx.astype(x.dtype), dweight, dbias
+
+
+def layer_norm(x, weight, bias, eps, centred):
+    """Return y of (M, D), each row's mean and inverse = 1 / sqrt(var + eps), both ``(M,)``.
+
+    ``y = (x - mean) * inverse * weight + bias`` with var = sum (x - mean)^2 / D. Without
+    `centred` the mean is taken to be 0: root-mean-square normalisation.
+    """
+    y = np.zeros(x.shape)
+    mean, inverse = np.zeros((2, len(x)))
+    for i in range(len(x)):
+        row = x[i].astype(np.float64)
+        if centred:
+            mean[i] = row.sum() / row.size
+        inverse[i] = 1 / np.sqrt(((row - mean[i]) ** 2).sum() / row.size + eps)
+        y[i] = (row - mean[i]) * inverse[i]
+        if weight is not None:
+            y[i] *= weight
+        if bias is not None:
+            y[i] += bias
+    return y.astype(x.dtype), mean.astype(x.dtype), inverse.astype(x.dtype)
+
+
+def layer_norm_grad(dy, x, mean, inverse, weight, centred):
+    """Return dx and, both float64 ``(D,)``, dweight and dbias.
+
+    With n = (x - mean) * inverse and g = dy * weight, sums over a row::
+
+        dbias = sum dy,    dweight = sum dy * n          over the rows
+        dx = inverse * (g - sum g / D - n * sum(g * n) / D)
+
+    Without `centred` the term sum g / D, which is due to the mean, is not there.
+    """
+    dx = np.zeros(x.shape)
+    dweight, dbias = np.zeros((2, x.shape[1]))
+    for i in range(len(x)):
+        normal = (x[i].astype(np.float64) - mean[i]) * inverse[i]
+        dbias += dy[i]
+        dweight += dy[i] * normal
+        g = dy[i].astype(np.float64) if weight is None else dy[i].astype(np.float64) * weight
+        due_to_mean = g.sum() / g.size if centred else 0.0
+        dx[i] = inverse[i] * (g - due_to_mean - normal * (g * normal).sum() / g.size)
     return dx.astype(x.dtype), dweight, dbias
