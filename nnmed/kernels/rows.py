@@ -2,7 +2,9 @@
 
 A *row* is the C numbers along that axis at one place of the other axes. NumPy reduces short
 rows slowly (19 ns a number for C = 2), so a block of rows is brought into scratch in the
-shape that makes inner loops long: ``(C, rows)`` for few classes, ``(rows, C)`` for many.
+shape that makes inner loops long: ``(C, rows)``, or ``(rows, C)`` for many classes that lie
+side by side in memory. On the latter, :meth:`Rows.max`, :meth:`Rows.sum` and
+:meth:`Rows.along` work on flat memory; with them it is the better shape for few classes too.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ import numpy as np
 
 from nnmed.backend.arrays import empty_like
 from nnmed.backend.threads import parallel_for
-from nnmed.kernels.elementwise import CHUNK, dense, quietly, temporaries, unflatten
+from nnmed.kernels.elementwise import dense, quietly, temporaries, unflatten
 
-_MANY = 32
+CHUNK = 1 << 17  # elements of a block
+_MANY = 32  # classes
+_SHORT_ROW, _LONG_ROW = 6, 64
 _SLOTS = 3
 
 
 class Rows:
     """The rows of `x` along `axis`; other arrays of its shape are walked over alike.
+
+    Blocks are ``(rows, C)`` if the C classes lie side by side and are at least `many`.
 
     Attributes
     ----------
@@ -32,7 +38,7 @@ class Rows:
         Pairs of slices of that shape; they depend on the shape of `x` alone.
     """
 
-    def __init__(self, x, axis: int):
+    def __init__(self, x, axis: int, many: int = _MANY):
         self.x, self.order = dense(x)
         self.logical = self.x.shape
         self.classes = x.shape[axis]
@@ -41,7 +47,7 @@ class Rows:
         lengths = [x.shape[a] for a in self.order]
         self.split = prod(lengths[:position]), prod(lengths[position + 1 :])
         self.shape = (1, prod(self.split)) if 1 in self.split else self.split
-        self.axis = 1 if self.classes >= _MANY else 0
+        self.axis = 1 if self.classes >= many and self.split[1] == 1 else 0
         self.blocks = _blocks(self.shape, max(1, CHUNK // max(1, self.classes)))
 
     def view(self, array):
@@ -81,6 +87,13 @@ class Rows:
             np.copyto(scratch.reshape(part.shape), part)
         return scratch
 
+    def part(self, view, block):
+        """Return one block as a 2-d view, or None if memory does not allow it."""
+        part = view[block]
+        if self.axis == 1:
+            return part.reshape(-1, self.classes)
+        return part[0].T if len(part) == 1 else None
+
     def write(self, view, block, values) -> None:
         """Copy a 2-d block, as :meth:`read` returns it, into `view`."""
         part = view[block]
@@ -93,7 +106,34 @@ class Rows:
 
     def along(self, values):
         """Return one number a row so that it broadcasts against a block."""
-        return np.expand_dims(values.reshape(-1), self.axis)
+        if self.axis == 0:
+            return values.reshape(1, -1)
+        values = values.reshape(-1, 1)
+        if self.classes >= _LONG_ROW:
+            return values
+        if self.classes >= _SHORT_ROW:
+            return np.repeat(values, self.classes).reshape(-1, self.classes)
+        result = np.empty((len(values), self.classes), values.dtype)
+        for column in result.T:
+            column[...] = values[:, 0]
+        return result
+
+    def max(self, block):
+        """Return the largest number of each row of a block."""
+        if self.axis == 0 or self.classes >= _LONG_ROW:
+            return block.max(self.axis)
+        # The largest number in a window that slides over the flat block: its length doubles.
+        largest, length = block.reshape(-1), 1
+        while length < self.classes:
+            step = min(length, self.classes - length)
+            largest, length = np.maximum(largest[:-step], largest[step:]), length + step
+        return largest[:: self.classes]
+
+    def sum(self, block):
+        """Return the sum of each row of a block."""
+        if self.axis == 0:
+            return block.sum(0)
+        return block @ np.ones(self.classes, block.dtype)
 
     def for_blocks(self, task) -> None:
         """Call ``task(index, block)`` for all blocks on the worker threads."""
@@ -101,10 +141,7 @@ class Rows:
         def run(index):
             quietly(task, index, self.blocks[index])
 
-        if len(self.blocks) == 1:
-            run(0)
-        else:
-            parallel_for(run, len(self.blocks))
+        parallel_for(run, len(self.blocks))
 
     def _rest(self):
         return tuple(a - (a > self.removed) for a in self.order if a != self.removed)

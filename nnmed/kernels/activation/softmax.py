@@ -8,70 +8,75 @@ from nnmed.backend.arrays import empty_like
 from nnmed.kernels.rows import Rows
 
 
+# Between -30 and 30, exp neither overflows nor loses digits: no maximum is needed.
+_NEAR = 30.0
+
+
 def softmax(x, dim):
     """Return exp(x - m) / sum(exp(x - m)) along `dim`, m the row's maximum."""
 
-    def chunk(s, axis):
-        _exp_shifted(s, axis)
-        np.divide(s, s.sum(axis, keepdims=True), out=s)
-        return s
+    def of_block(rows, y, x):
+        if max(x.max(), -x.min()) < _NEAR:
+            np.exp(x, out=y)
+        else:
+            np.subtract(x, rows.along(rows.max(x)), out=y)
+            np.exp(y, out=y)
+        np.divide(y, rows.along(rows.sum(y)), out=y)
 
-    return _map_rows(chunk, dim, x)
+    return _map_rows(of_block, dim, x)
 
 
 def softmax_grad(dy, y, dim):
     """Return y * (dy - sum(dy * y)) along `dim`."""
 
-    def chunk(y, dy, axis):
-        total = np.multiply(y, dy).sum(axis, keepdims=True)
-        np.subtract(dy, total, out=dy)
-        return np.multiply(dy, y, out=dy)
+    def of_block(rows, dx, y, dy):
+        np.multiply(y, dy, out=dx)
+        np.subtract(dy, rows.along(rows.sum(dx)), out=dx)
+        np.multiply(dx, y, out=dx)
 
-    return _map_rows(chunk, dim, y, dy)
+    return _map_rows(of_block, dim, y, dy)
 
 
 def log_softmax(x, dim):
     """Return x - m - log(sum(exp(x - m))) along `dim`, m the row's maximum."""
 
-    def chunk(s, axis):
-        np.subtract(s, s.max(axis, keepdims=True), out=s)
-        total = np.exp(s).sum(axis, keepdims=True)
-        return np.subtract(s, np.log(total), out=s)
+    def of_block(rows, y, x):
+        np.subtract(x, rows.along(rows.max(x)), out=y)
+        np.subtract(y, rows.along(np.log(rows.sum(np.exp(y)))), out=y)
 
-    return _map_rows(chunk, dim, x)
+    return _map_rows(of_block, dim, x)
 
 
 def log_softmax_grad(dy, y, dim):
     """Return dy - exp(y) * sum(dy) along `dim`."""
 
-    def chunk(y, dy, axis):
-        np.exp(y, out=y)
-        np.multiply(y, dy.sum(axis, keepdims=True), out=y)
-        return np.subtract(dy, y, out=dy)
+    def of_block(rows, dx, y, dy):
+        np.exp(y, out=dx)
+        np.multiply(dx, rows.along(rows.sum(dy)), out=dx)
+        np.subtract(dy, dx, out=dx)
 
-    return _map_rows(chunk, dim, y, dy)
-
-
-def _exp_shifted(s, axis):
-    # Without its maximum a row cannot overflow.
-    np.subtract(s, s.max(axis, keepdims=True), out=s)
-    np.exp(s, out=s)
+    return _map_rows(of_block, dim, y, dy)
 
 
 def _map_rows(function, dim, *arrays):
-    """Apply ``function(*blocks, axis) -> block`` to all rows along `dim`."""
+    """Return the array that ``function(rows, result, *arrays)`` fills, block by block."""
     if arrays[0].ndim == 0:  # a row of one number
         return _map_rows(function, 0, *(a.reshape(1) for a in arrays)).reshape(())
     if arrays[0].size == 0:
         return empty_like(arrays[0])
-    rows = Rows(arrays[0], dim)
+    rows = Rows(arrays[0], dim, many=1)
     result = rows.empty()
-    target = rows.view(result)
-    sources = [rows.view(rows.x), *(rows.view(a) for a in arrays[1:])]
+    target, *sources = (rows.view(a) for a in (result, rows.x, *arrays[1:]))
 
     def task(_, block):
-        blocks = [rows.read(source, block, slot) for slot, source in enumerate(sources)]
-        rows.write(target, block, function(*blocks, rows.axis))
+        out = rows.part(target, block)
+        if out is not None:
+            function(rows, out, *(rows.part(source, block) for source in sources))
+        else:
+            blocks = [rows.read(source, block, slot) for slot, source in enumerate(sources)]
+            out = rows.temporary(block, result.dtype, len(blocks))
+            function(rows, out, *blocks)
+            rows.write(target, block, out)
 
     rows.for_blocks(task)
     return result
