@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nnmed.ops.activation import elu, erf, gelu, leaky_relu, relu, sigmoid, silu, tanh
 from nnmed.ops.adaptive_pooling import adaptive_avg_pool2d, adaptive_max_pool2d
+from nnmed.ops.bilinear import bilinear
 from nnmed.ops.binary_cross_entropy import binary_cross_entropy, binary_cross_entropy_with_logits
 from nnmed.ops.conv_functions import (
     conv1d,
@@ -23,6 +24,8 @@ from nnmed.ops.embedding_loss import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
+from nnmed.ops.fold import fold, unfold
+from nnmed.ops.grid_sample import affine_grid, grid_sample
 from nnmed.ops.group_normalization import group_norm, instance_norm
 from nnmed.ops.interpolate import interpolate
 from nnmed.ops.layer_normalization import layer_norm, rms_norm
@@ -38,6 +41,7 @@ from nnmed.ops.margin_loss import (
 from nnmed.ops.nll_loss import nll_loss
 from nnmed.ops.normalization import batch_norm
 from nnmed.ops.pad import pad
+from nnmed.ops.pixel_shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from nnmed.ops.pooling import avg_pool2d, max_pool2d
 from nnmed.ops.softmax import log_softmax, softmax
 from nnmed.ops.vector_normalization import local_response_norm, normalize
@@ -45,10 +49,13 @@ from nnmed.ops.vector_normalization import local_response_norm, normalize
 __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
+    "affine_grid",
     "avg_pool2d",
     "batch_norm",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -61,8 +68,10 @@ __all__ = [
     "dropout",
     "elu",
     "erf",
+    "fold",
     "gaussian_nll_loss",
     "gelu",
+    "grid_sample",
     "group_norm",
     "hinge_embedding_loss",
     "huber_loss",
@@ -85,6 +94,8 @@ __all__ = [
     "normalize",
     "pad",
     "pairwise_distance",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "poisson_nll_loss",
     "relu",
     "rms_norm",
@@ -96,4 +107,5 @@ __all__ = [
     "tanh",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
+    "unfold",
 ]

@@ -138,9 +138,9 @@ def _pad_by_own_values(x, pairs, mode) -> Tensor:
 
 
 def _check_enough(x, n, before, after, mode) -> None:
+    if n + before + after < 1:
+        raise ShapeError(f"pad: {before, after} leaves nothing of a line of input {x.shape}")
     left = n + min(before, 0) + min(after, 0)
-    if left < 1:
-        raise ShapeError(f"pad: nothing of input {x.shape} is left to pad with: {before, after}")
     longest = {"reflect": n - 1, "replicate": math.inf, "circular": left}[mode]
     if max(before, after) > longest:
         raise ShapeError(
