@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 
 from nnmed.kernels import blocks
-from nnmed.kernels.pooling import cpu, cpu_average, reference
+from nnmed.kernels.pooling import cpu, cpu_max, phases, reference
 
 # kernel, stride, padding, dilation
 WINDOWS = [
@@ -22,10 +20,11 @@ WINDOWS = [
 ]
 
 
-@pytest.fixture(autouse=True, params=[40, blocks.BLOCK], ids=["small-blocks", "usual-blocks"])
+@pytest.fixture(autouse=True, params=["small-blocks", "usual-blocks"])
 def block_size(request, monkeypatch):
-    for module in (cpu, cpu_average):
-        monkeypatch.setattr(module, "cut", partial(blocks.cut, size=request.param))
+    if request.param == "small-blocks":
+        monkeypatch.setattr(phases, "BLOCK", 40)
+        monkeypatch.setattr(cpu_max, "SCATTERED", 40)
 
 
 def output_size(size, kernel, stride, padding, dilation, up):

@@ -1,7 +1,6 @@
 """Average pooling with NumPy on channels-last memory; formulas in reference.py.
 
-Sums of windows are separable: down the columns first, where a row of all pixels and
-channels is one long run, then along the rows.
+Sums of windows are separable: along the rows first, then down the columns.
 """
 
 from __future__ import annotations
@@ -10,72 +9,87 @@ import numpy as np
 
 from nnmed.backend.arrays import empty_channels_last, nhwc, zeros_channels_last
 from nnmed.backend.threads import parallel_for
-from nnmed.kernels.blocks import cut, hit, read_tile
+from nnmed.kernels.blocks import hit
+from nnmed.kernels.elementwise import temporaries
+from nnmed.kernels.pooling.phases import cut, every, grid_of, on_rows, pixels
 
 
 def avg_pool2d(x, kernel, stride, padding, output_size, count_include_pad, divisor_override):
     """Return the sum of each window over its divisor; padding counts as 0."""
-    (n, c, h, w), (kh, kw), (sh, sw), (ph, pw), (oh, ow) = (
-        x.shape, kernel, stride, padding, output_size,
-    )  # fmt: skip
+    (n, c, h, w), (oh, ow) = x.shape, output_size
     y = empty_channels_last((n, c, oh, ow), x.dtype)
     divisor = _divisor(
-        (h, w), kernel, stride, padding, output_size, count_include_pad, divisor_override, x.dtype
+        (h, w), kernel, stride, padding, output_size, count_include_pad, divisor_override, y
     )
-    source, target = nhwc(x), nhwc(y)
-    columns = -pw, (ow - 1) * sw - pw + kw
-    pieces = cut(n, oh, sh * sw * ow * c)
+    source, target = pixels(nhwc(x)), nhwc(y)
+    pieces = cut(n, oh, stride[0] * stride[1] * ow * c)
 
     def task(index):
         n0, n1, r0, r1 = pieces[index]
-        rows = r0 * sh - ph, (r1 - 1) * sh - ph + kh
-        tile = read_tile(source, (n0, n1), rows, columns, 0)
-        down = _sum_of_slices([tile[:, u : u + (r1 - r0 - 1) * sh + 1 : sh] for u in range(kh)])
-        out = target[n0:n1, r0:r1]
-        total = _sum_of_slices([down[:, :, v : v + (ow - 1) * sw + 1 : sw] for v in range(kw)])
-        np.divide(total, divisor[r0:r1], out=out)
+        grid = grid_of(n1 - n0, r1 - r0, ow, c, kernel, stride, (1, 1))
+        *buffers, total = temporaries(len(grid.phases) + 1, grid.size, x.dtype)
+        corner = r0 * stride[0] - padding[0], -padding[1]
+        grid.read(source[n0:n1], corner, 0, buffers)
+        out = target[n0:n1, r0:r1].reshape(n1 - n0, r1 - r0, -1)
+        _sum(grid.along_columns(buffers), total)
+        np.divide(_sum(grid.along_rows(total), out), divisor[r0:r1], out=out)
 
-    parallel_for(task, len(pieces))
+    parallel_for(lambda index: on_rows(task, index), len(pieces))
     return y
+
+
+def _sum(runs, out):
+    """Fill the beginning of `out` with the sum of the runs and return all of it."""
+    total = runs[0]
+    if len(runs) == 1:
+        np.copyto(out[: len(total)], total)
+    for run in runs[1:]:
+        total = np.add(total, run, out=out[: len(run)])
+    return out
 
 
 def avg_pool2d_input_grad(
     dy, input_size, kernel, stride, padding, count_include_pad, divisor_override
 ):
     """Return dx: each dy over its divisor is added to all cells of its window."""
-    (n, c, oh, ow), (h, w) = dy.shape, input_size
-    (kh, kw), (sh, sw), (ph, pw) = kernel, stride, padding
+    (n, c, oh, ow), (h, w), (kh, kw), (sh, sw) = dy.shape, input_size, kernel, stride
     divisor = _divisor(
-        input_size, kernel, stride, padding, (oh, ow), count_include_pad, divisor_override, dy.dtype
+        input_size, kernel, stride, padding, (oh, ow), count_include_pad, divisor_override, dy
     )
     if kernel == stride and padding == (0, 0) and (oh * kh, ow * kw) == (h, w):
         return _spread(dy, kernel, divisor)
-    dx = zeros_channels_last((n, c, h, w), dy.dtype)
-    source, target = nhwc(dy), nhwc(dx)
-    columns = [(v - pw, *hit(v - pw, sw, 0, w, ow)) for v in range(kw)]
+    reached = kw >= sw and (ow - 1) * sw + kw - padding[1] >= w
+    dx = (empty_channels_last if reached else zeros_channels_last)((n, c, h, w), dy.dtype)
+    source, target = nhwc(dy), pixels(nhwc(dx))
+    margin = (kw - 1) // sw  # pixels of zeros after each row, and before the first
+    width = ow + margin
     pieces = cut(n, h, w * c)
 
     def task(index):
         n0, n1, a, b = pieces[index]
-        spans = [(u - ph, *hit(u - ph, sh, a, b, oh)) for u in range(kh)]
-        start, stop = min(s[1] for s in spans), max(s[2] for s in spans)
-        if start >= stop:
-            return
-        share = read_tile(source, (n0, n1), (start, stop), (0, ow), 0) / divisor[start:stop]
-        rows = np.zeros((n1 - n0, b - a, ow, c), dy.dtype)
-        for offset, i0, i1 in spans:
-            if i0 < i1:
-                first = i0 * sh + offset - a
-                rows[:, first : first + (i1 - i0 - 1) * sh + 1 : sh] += share[
-                    :, i0 - start : i1 - start
-                ]
-        block = target[n0:n1, a:b]
-        for offset, j0, j1 in columns:
-            if j0 < j1:
-                first = j0 * sw + offset
-                block[:, :, first : first + (j1 - j0 - 1) * sw + 1 : sw] += rows[:, :, j0:j1]
+        spans = [hit(u - padding[0], sh, a, b, oh) for u in range(kh)]
+        start = min(s[0] for s in spans)
+        stop = max(start, *(s[1] for s in spans))
+        values = source[n0:n1, start:stop].reshape(n1 - n0, stop - start, ow * c)
+        size = (n1 - n0) * (b - a) * width * c
+        rows, total = temporaries(2, size + margin * c, dy.dtype)
+        share = values / divisor[start:stop]
+        rows.fill(0)
+        lines = rows[margin * c :].reshape(n1 - n0, b - a, width * c)[:, :, : ow * c]
+        for u, (i0, i1) in enumerate(spans):
+            line = lines[:, every(i0 * sh + u - padding[0] - a, sh, i1 - i0)]
+            np.add(line, share[:, i0 - start : i1 - start], out=line)
+        for phase in range(min(kw, sw)):
+            # Window j gives to the pixels j + v // sw of the phase, for v = phase, phase + sw, ...
+            shifts = [(margin - v // sw) * c for v in range(phase, kw, sw)]
+            runs = [rows[shift : shift + size] for shift in shifts]
+            part = runs[0] if len(runs) == 1 else _sum(runs, total)[:size]
+            part = part.view(target.dtype).reshape(n1 - n0, b - a, width, *target.shape[3:])
+            j0, j1 = hit(phase - padding[1], sw, 0, w, width)
+            columns = every(phase - padding[1] + j0 * sw, sw, j1 - j0)
+            np.copyto(target[n0:n1, a:b, columns], part[:, :, j0:j1])
 
-    parallel_for(task, len(pieces))
+    parallel_for(lambda index: on_rows(task, index), len(pieces))
     return dx
 
 
@@ -88,9 +102,14 @@ def _spread(dy, kernel, divisor):
 
     def task(index):
         n0, n1, a, b = pieces[index]
-        lines = np.repeat(source[n0:n1, a:b] / divisor[a:b], kw, axis=2)
-        block = target[n0:n1, a * kh : b * kh].reshape(n1 - n0, b - a, kh, ow * kw, c)
-        block[...] = lines[:, :, None]
+        values = source[n0:n1, a:b].reshape(n1 - n0, b - a, ow * c)
+        (share,) = temporaries(1, values.size, dy.dtype)
+        np.divide(values, divisor[a:b], out=share.reshape(values.shape))
+        share = pixels(share.reshape(n1 - n0, b - a, ow, c))
+        block = target[n0:n1, a * kh : b * kh]
+        block = pixels(block).reshape(n1 - n0, b - a, kh, ow, kw, *share.shape[3:])
+        for v in range(kw):
+            np.copyto(block[:, :, :, :, v], share[:, :, None])
 
     parallel_for(task, len(pieces))
     return dx
@@ -99,23 +118,51 @@ def _spread(dy, kernel, divisor):
 def adaptive_avg_pool2d(x, output_size):
     """Return the mean of each of ``output_size`` windows."""
     (n, c, h, w), (oh, ow) = x.shape, output_size
-    if h % oh == 0 and w % ow == 0 and oh * ow > 1:
+    if (oh, ow) == (1, 1):
+        return _mean_of_all(x)
+    if h % oh == 0 and w % ow == 0:
         kernel = h // oh, w // ow
         return avg_pool2d(x, kernel, kernel, (0, 0), output_size, True, None)
     y = empty_channels_last((n, c, oh, ow), x.dtype)
-    rows, columns = _adaptive_windows(h, oh), _adaptive_windows(w, ow)
+    rows, columns = adaptive_windows(h, oh), adaptive_windows(w, ow)
+    sizes = np.outer(*([b - a for a, b in spans] for spans in (rows, columns)))[..., None]
+    ones = np.ones((1, max(h, w)), x.dtype)
     source, target = nhwc(x), nhwc(y)
     pieces = cut(n, oh, -(-h // oh) * w * c)
 
     def task(index):
         n0, n1, r0, r1 = pieces[index]
+        first = rows[r0][0]
+        tile = source[n0:n1, first : rows[r1 - 1][1]]
+        tile = tile.reshape(*tile.shape[:2], w * c)
+        down = np.empty((n1 - n0, r1 - r0, w * c), x.dtype)
         for i in range(r0, r1):
             a, b = rows[i]
-            tile = read_tile(source, (n0, n1), (a, b), (0, w), 0)
-            down = tile.sum(axis=1)
-            for j, (left, right) in enumerate(columns):
-                total = down[:, left:right].sum(axis=1)
-                np.divide(total, (b - a) * (right - left), out=target[n0:n1, i, j])
+            # A product with ones is the fastest sum over pixels.
+            part = tile[:, a - first : b - first]
+            np.matmul(ones[:, : b - a], part, out=down[:, i - r0, None])
+        down = down.reshape(n1 - n0, r1 - r0, w, c)
+        out = target[n0:n1, r0:r1]
+        for j, (left, right) in enumerate(columns):
+            np.matmul(ones[:, : right - left], down[:, :, left:right], out=out[:, :, j, None])
+        np.divide(out, sizes[r0:r1].astype(x.dtype), out=out)
+
+    parallel_for(task, len(pieces))
+    return y
+
+
+def _mean_of_all(x):
+    n, c, h, w = x.shape
+    y = empty_channels_last((n, c, 1, 1), x.dtype)
+    source, target = nhwc(x), nhwc(y)
+    ones = np.ones((1, h * w), x.dtype)
+    pieces = cut(n, 1, h * w * c)
+
+    def task(index):
+        n0, n1 = pieces[index][:2]
+        out = target[n0:n1, 0]
+        np.matmul(ones, source[n0:n1].reshape(n1 - n0, h * w, c), out=out)
+        np.divide(out, h * w, out=out)
 
     parallel_for(task, len(pieces))
     return y
@@ -128,40 +175,34 @@ def adaptive_avg_pool2d_input_grad(dy, input_size):
         kernel = h // oh, w // ow
         return avg_pool2d_input_grad(dy, input_size, kernel, kernel, (0, 0), True, None)
     dx = zeros_channels_last((n, c, h, w), dy.dtype)
-    rows, columns = _adaptive_windows(h, oh), _adaptive_windows(w, ow)
+    rows, columns = adaptive_windows(h, oh), adaptive_windows(w, ow)
+    sizes = np.outer(*([b - a for a, b in spans] for spans in (rows, columns)))[..., None]
     source, target = nhwc(dy), nhwc(dx)
     pieces = cut(n, 1, h * w * c)  # neighbouring windows may overlap: whole images only
 
     def task(index):
         n0, n1 = pieces[index][:2]
+        share = source[n0:n1] / sizes.astype(dy.dtype)
+        across = np.zeros((n1 - n0, oh, w, c), dy.dtype)
+        for j, (left, right) in enumerate(columns):
+            across[:, :, left:right] += share[:, :, j, None]
+        block = target[n0:n1]
         for i, (a, b) in enumerate(rows):
-            line = np.zeros((n1 - n0, w, c), dy.dtype)
-            for j, (left, right) in enumerate(columns):
-                share = source[n0:n1, i, j] / ((b - a) * (right - left))
-                line[:, left:right] += share[:, None]
-            target[n0:n1, a:b] += line[:, None]
+            block[:, a:b] += across[:, i, None]
 
-    parallel_for(task, len(pieces))
+    parallel_for(lambda index: on_rows(task, index), len(pieces))
     return dx
 
 
-def _sum_of_slices(slices):
-    if len(slices) == 1:
-        return slices[0]
-    total = slices[0] + slices[1]
-    for part in slices[2:]:
-        total += part
-    return total
-
-
-def _adaptive_windows(size, count):
+def adaptive_windows(size, count):
+    """Return where each of `count` windows over ``range(size)`` starts and stops."""
     return [(i * size // count, -((i + 1) * size // -count)) for i in range(count)]
 
 
-def _divisor(size, kernel, stride, padding, output_size, count_include_pad, override, dtype):
-    """Return what the sums are divided by, shaped (OH, OW or 1, 1)."""
+def _divisor(size, kernel, stride, padding, output_size, count_include_pad, override, like):
+    """Return what the sums are divided by, shaped (OH, OW * C) or (OH, 1) like rows of `like`."""
     if override:
-        return np.full((output_size[0], 1, 1), override, dtype)
+        return np.full((output_size[0], 1), override, like.dtype)
     lengths = []
     for n, k, s, p, o in zip(size, kernel, stride, padding, output_size):
         start = np.arange(o) * s - p
@@ -169,7 +210,7 @@ def _divisor(size, kernel, stride, padding, output_size, count_include_pad, over
         if not count_include_pad:
             start, stop = np.maximum(start, 0), np.minimum(stop, n)
         lengths.append(stop - start)
-    divisor = np.maximum(1, lengths[0][:, None] * lengths[1]).astype(dtype)
+    divisor = np.maximum(1, lengths[0][:, None] * lengths[1]).astype(like.dtype)
     if output_size[1] and (divisor == divisor[:, :1]).all():
-        divisor = divisor[:, :1]  # one number a row keeps the inner loop long
-    return divisor[:, :, None]
+        return divisor[:, :1]
+    return np.repeat(divisor, like.shape[1], axis=1)
