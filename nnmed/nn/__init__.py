@@ -22,6 +22,7 @@ from nnmed.nn.layers.conv import (
     ConvTranspose3d,
 )
 from nnmed.nn.layers.dropout import Dropout
+from nnmed.nn.layers.group_normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from nnmed.nn.layers.linear import Identity, Linear
 from nnmed.nn.layers.loss import (
     BCEWithLogitsLoss,
@@ -30,7 +31,14 @@ from nnmed.nn.layers.loss import (
     MSELoss,
     SmoothL1Loss,
 )
-from nnmed.nn.layers.normalization import BatchNorm1d, BatchNorm2d
+from nnmed.nn.layers.normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+)
 from nnmed.nn.layers.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
 from nnmed.nn.layers.shape import Flatten, Upsample, ZeroPad2d
 from nnmed.nn.module import Module
@@ -39,10 +47,11 @@ from nnmed.nn.weights import load_arrays, load_weights, save_arrays, save_weight
 
 __all__ = [
     "ELU", "GELU", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "BCEWithLogitsLoss",
-    "BatchNorm1d", "BatchNorm2d", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
-    "ConvTranspose2d", "ConvTranspose3d", "CrossEntropyLoss", "Dropout", "Flatten", "Identity",
-    "L1Loss", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "ModuleList",
-    "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Tanh",
-    "Upsample", "ZeroPad2d", "init", "load_arrays", "load_weights", "save_arrays", "save_weights",
-    "utils",
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
+    "ConvTranspose2d", "ConvTranspose3d", "CrossEntropyLoss", "Dropout", "Flatten", "GroupNorm",
+    "Identity", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "L1Loss", "LayerNorm",
+    "LeakyReLU", "Linear", "LocalResponseNorm", "LogSoftmax", "MSELoss", "MaxPool2d", "Module",
+    "ModuleList", "Parameter", "RMSNorm", "ReLU", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss",
+    "Softmax", "Tanh", "Upsample", "ZeroPad2d", "init", "load_arrays", "load_weights",
+    "save_arrays", "save_weights", "utils",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""BatchNorm1d and BatchNorm2d."""
+"""Batch and instance normalisation for signals, images and volumes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,12 @@ from nnmed.nn.module import Module
 from nnmed.nn.parameter import Parameter
 
 
-class _BatchNorm(Module):
-    """What the two share; see :class:`BatchNorm2d`."""
+class _RunningNorm(Module):
+    """Weight, bias and running statistics of a channel; see :class:`BatchNorm2d`."""
 
     _dimensions: tuple[int, ...]
 
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        *,
-        bias: bool = True,
-    ):
+    def __init__(self, num_features, eps, momentum, affine, track_running_stats, bias):
         super().__init__()
         check_sizes(type(self).__name__, num_features=num_features)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
@@ -56,11 +47,38 @@ class _BatchNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, input):
-        """Normalise each channel of `input`; the shape stays."""
+    def _check_dimensions(self, input) -> None:
         if input.ndim not in self._dimensions:
             expected = " or ".join(f"{n}-d" for n in self._dimensions)
             raise ShapeError(f"{type(self).__name__}: expects {expected} input, got {input.shape}")
+
+    def extra_repr(self):
+        """Return the arguments."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_RunningNorm):
+    """What the three share; see :class:`BatchNorm2d`."""
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        *,
+        bias: bool = True,
+    ):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias)
+
+    def forward(self, input):
+        """Normalise each channel of `input`; the shape stays."""
+        self._check_dimensions(input)
         tracking = self.training and self.track_running_stats
         count = int(self.num_batches_tracked) + 1 if tracking else 0
         momentum = self.momentum
@@ -79,14 +97,6 @@ class _BatchNorm(Module):
         if tracking:
             self.num_batches_tracked._assign(..., count)
         return output
-
-    def extra_repr(self):
-        """Return the arguments."""
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, bias={self.bias is not None}, "
-            f"track_running_stats={self.track_running_stats}"
-        )
 
 
 class BatchNorm1d(_BatchNorm):
@@ -127,3 +137,87 @@ class BatchNorm2d(_BatchNorm):
     """
 
     _dimensions = (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    """Batch normalisation of (N, C, D, H, W); arguments as in :class:`BatchNorm2d`."""
+
+    _dimensions = (5,)
+
+
+class _InstanceNorm(_RunningNorm):
+    """What the three share; see :class:`InstanceNorm2d`."""
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        *,
+        bias: bool = True,
+    ):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias)
+
+    def forward(self, input):
+        """Normalise each channel of each image of `input`; the shape stays."""
+        self._check_dimensions(input)
+        batch = input if input.ndim == max(self._dimensions) else input[None]
+        if batch.shape[1] != self.num_features:
+            raise ShapeError(
+                f"{type(self).__name__}: expects {self.num_features} channels, got {input.shape}"
+            )
+        output = F.instance_norm(
+            batch,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or not self.track_running_stats,
+            self.momentum,
+            self.eps,
+        )
+        return output.reshape(input.shape)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Instance normalisation of (N, C, L) or (C, L); arguments as in :class:`InstanceNorm2d`."""
+
+    _dimensions = (2, 3)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """y = (x - mean) / sqrt(var + eps) * weight + bias, for each channel of each image.
+
+    Mean and variance are those of the channel in that image alone, in training and in
+    evaluation, for (N, C, H, W) or (C, H, W). Ulyanov et al., "Instance normalization", 2016.
+
+    Parameters
+    ----------
+    num_features : int
+        Channels.
+    eps : float
+    momentum : float
+        Weight of the new batch in the running statistics.
+    affine : bool
+        Whether there are weight and bias.
+    track_running_stats : bool
+        Keep running statistics, and use them in evaluation.
+    bias : bool
+        Without it there is only the weight.
+
+    Attributes
+    ----------
+    weight, bias, running_mean, running_var, num_batches_tracked
+        As in :class:`BatchNorm2d`, None unless asked for. The batches are not counted, as in
+        PyTorch.
+    """
+
+    _dimensions = (3, 4)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Instance normalisation of (N, C, D, H, W) or (C, D, H, W); see :class:`InstanceNorm2d`."""
+
+    _dimensions = (4, 5)
