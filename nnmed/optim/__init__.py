@@ -1,6 +1,6 @@
 """Optimizers and learning-rate schedules, with PyTorch's names and results."""
 
-from nnmed.optim import lr_scheduler
+from nnmed.optim import lr_scheduler, swa_utils
 from nnmed.optim.adagrad import Adadelta, Adagrad
 from nnmed.optim.adam import LAMB, Adam, Adamax, AdamW, NAdam, RAdam
 from nnmed.optim.lion import Lion
@@ -24,5 +24,6 @@ __all__ = [
     "RMSprop",
     "lr_scheduler",
     "pack_state",
+    "swa_utils",
     "unpack_state",
 ]
