@@ -24,6 +24,7 @@ from nnmed.ops.embedding_loss import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
+from nnmed.ops.focal_loss import focal_loss, sigmoid_focal_loss
 from nnmed.ops.fold import fold, unfold
 from nnmed.ops.grid_sample import affine_grid, grid_sample
 from nnmed.ops.group_normalization import group_norm, instance_norm
@@ -32,6 +33,7 @@ from nnmed.ops.layer_normalization import layer_norm, rms_norm
 from nnmed.ops.likelihood_loss import gaussian_nll_loss, kl_div, poisson_nll_loss
 from nnmed.ops.linalg import linear
 from nnmed.ops.loss import huber_loss, l1_loss, mse_loss, smooth_l1_loss
+from nnmed.ops.lovasz_loss import lovasz_hinge_loss, lovasz_softmax_loss
 from nnmed.ops.margin_loss import (
     multi_margin_loss,
     multilabel_margin_loss,
@@ -43,6 +45,14 @@ from nnmed.ops.normalization import batch_norm
 from nnmed.ops.pad import pad
 from nnmed.ops.pixel_shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from nnmed.ops.pooling import avg_pool2d, max_pool2d
+from nnmed.ops.segmentation_loss import (
+    boundary_loss,
+    dice_ce_loss,
+    dice_loss,
+    focal_tversky_loss,
+    generalized_dice_loss,
+    tversky_loss,
+)
 from nnmed.ops.softmax import log_softmax, softmax
 from nnmed.ops.vector_normalization import local_response_norm, normalize
 
@@ -55,6 +65,7 @@ __all__ = [
     "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "boundary_loss",
     "channel_shuffle",
     "conv1d",
     "conv2d",
@@ -65,12 +76,17 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "dice_ce_loss",
+    "dice_loss",
     "dropout",
     "elu",
     "erf",
+    "focal_loss",
+    "focal_tversky_loss",
     "fold",
     "gaussian_nll_loss",
     "gelu",
+    "generalized_dice_loss",
     "grid_sample",
     "group_norm",
     "hinge_embedding_loss",
@@ -84,6 +100,8 @@ __all__ = [
     "linear",
     "local_response_norm",
     "log_softmax",
+    "lovasz_hinge_loss",
+    "lovasz_softmax_loss",
     "margin_ranking_loss",
     "max_pool2d",
     "mse_loss",
@@ -100,6 +118,7 @@ __all__ = [
     "relu",
     "rms_norm",
     "sigmoid",
+    "sigmoid_focal_loss",
     "silu",
     "smooth_l1_loss",
     "soft_margin_loss",
@@ -107,5 +126,6 @@ __all__ = [
     "tanh",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
+    "tversky_loss",
     "unfold",
 ]

@@ -12,7 +12,7 @@ from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, check_same_dtype, operands
 from nnmed.ops.elementwise import sign
-from nnmed.ops.loss_base import OnePassLoss, check_reduction, common_shape, per_element
+from nnmed.ops.loss_base import OnePassLoss, check_reduction, common_shape, per_element, reduced
 from nnmed.ops.reduction import sum
 from nnmed.ops.selection import clip
 from nnmed.ops.shape import broadcast_to
@@ -158,7 +158,8 @@ def huber_loss(input, target, reduction: str = "mean", delta: float = 1.0, weigh
     """Return `delta` times :func:`smooth_l1_loss` with that width: slope `delta` far out.
 
     As ``torch.nn.functional.huber_loss``. For sizes and doses with some wrong entries, which
-    the square would let decide. `weight` is as for :func:`mse_loss`.
+    the square would let decide. `weight` is a factor for each element, of the input's
+    shape; unlike in :func:`mse_loss`, the mean divides by the number of elements.
     """
     name = "huber_loss"
     if not delta > 0:
@@ -166,7 +167,7 @@ def huber_loss(input, target, reduction: str = "mean", delta: float = 1.0, weigh
     x, target = _pair(name, input, target, reduction)
     losses = SmoothL1Loss(reduction if weight is None else "none", float(delta))(x, target)
     losses = losses if delta == 1 else losses * float(delta)
-    return losses if weight is None else _weighted(name, losses, input, weight, reduction)
+    return losses if weight is None else reduced(_times(name, losses, input, weight), reduction)
 
 
 def _pair(name, input, target, reduction):
@@ -189,13 +190,13 @@ def _pair(name, input, target, reduction):
 
 
 def _weighted(name, losses, input, weight, reduction):
-    weight = as_tensor(weight)
-    if weight.shape != as_tensor(input).shape:
-        raise ShapeError(
-            f"{name}: weight {weight.shape} must have the shape of input {as_tensor(input).shape}"
-        )
-    losses = losses * weight
-    if reduction == "none":
-        return losses
-    total = sum(losses)
-    return total / sum(weight) if reduction == "mean" else total
+    """Return the weighted losses, reduced; the mean divides by the sum of the weights."""
+    losses, weight = _times(name, losses, input, weight), as_tensor(weight)
+    return sum(losses) / sum(weight) if reduction == "mean" else reduced(losses, reduction)
+
+
+def _times(name, losses, input, weight):
+    weight, shape = as_tensor(weight), as_tensor(input).shape
+    if weight.shape != shape:
+        raise ShapeError(f"{name}: weight {weight.shape} must have the shape of input {shape}")
+    return losses * weight

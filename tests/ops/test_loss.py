@@ -11,6 +11,7 @@ import nnmed
 from nnmed.errors import DTypeError, GradientError, ShapeError, UsageError
 from nnmed.ops.binary_cross_entropy import binary_cross_entropy_with_logits
 from nnmed.ops.loss import (
+    huber_loss,
     l1_loss,
     mse_loss,
     smooth_l1_loss,
@@ -68,6 +69,9 @@ CASES = [
     *_pairs(smooth_l1_loss),
     *_pairs(smooth_l1_loss, beta=0.3),
     *_pairs(smooth_l1_loss, beta=0.0),
+    *_pairs(huber_loss),
+    *_pairs(huber_loss, delta=0.3),
+    OpCase(huber_loss, dict(input=(3, 4), target=(3, 4), weight=(3, 4)), dict(delta=0.5)),
     *[OpCase(f, dict(input=(), target=())) for f in (mse_loss, l1_loss, smooth_l1_loss)],
     OpCase(mse_loss, dict(input=(3, 4), target=(3, 4), weight=(3, 4)), label="weighted"),
     OpCase(l1_loss, dict(input=(3, 4), target=(3, 4), weight=(3, 4)), label="weighted"),
@@ -83,7 +87,7 @@ CASES = [
 ]
 TestLoss = op_tests(CASES, family="loss")
 
-ALL = (mse_loss, l1_loss, smooth_l1_loss, binary_cross_entropy_with_logits)
+ALL = (mse_loss, l1_loss, smooth_l1_loss, huber_loss, binary_cross_entropy_with_logits)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -166,6 +170,8 @@ def test_bad_arguments():
         l1_loss(a, a, reduction="avg")
     with pytest.raises(UsageError, match="beta"):
         smooth_l1_loss(a, a, beta=-1.0)
+    with pytest.raises(UsageError, match="delta"):
+        huber_loss(a, a, delta=0.0)
     with pytest.raises(DTypeError, match="int64"):
         binary_cross_entropy_with_logits(b, nnmed.Tensor([0, 1, 1]))
     with pytest.raises(GradientError, match="pos_weight"):

@@ -126,6 +126,23 @@ def nll_loss(x, target, weight, ignore_index, reduction, gradient):
     return loss, (dx / (divisor or 1)).astype(x.dtype) if gradient else None, divisor
 
 
+def lovasz_weights(errors, truth, kept):
+    """How much 1 - Jaccard grows when each pixel is wrong too, by falling error.
+
+    A wrong set M costs |M| / |truth or M|: Berman et al., CVPR 2018, equations 6 and 8.
+    """
+    weights = np.zeros(errors.shape, errors.dtype)
+    for r, row in enumerate(errors):
+        pixels = sorted(np.flatnonzero(kept[r]).tolist(), key=lambda i: -float(row[i]))
+        inside = {i for i in pixels if truth[r, i]}
+        wrong, before = set(), 0.0
+        for i in pixels:
+            wrong.add(i)
+            cost = len(wrong) / len(inside | wrong)
+            weights[r, i], before = cost - before, cost
+    return weights
+
+
 def _row_loss(q, x, place, dx):
     """Return -sum of q log(p) in one row; write its gradient, sum(q) p - q, into dx."""
     row = _row(x, place)

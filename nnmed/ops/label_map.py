@@ -1,0 +1,103 @@
+"""What losses of segmentation take: logits and a map of integer labels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nnmed.autograd import Tensor
+from nnmed.backend.arrays import array_module, empty_like
+from nnmed.errors import DTypeError, ShapeError, UsageError
+from nnmed.ops.activation import sigmoid
+from nnmed.ops.arguments import as_tensor, check_same_dtype
+from nnmed.ops.softmax import softmax
+
+
+class Segmentation(NamedTuple):
+    """Checked arguments of a loss.
+
+    ``input`` (N, C, ...) holds logits; ``labels`` (N, ...) integers, 0 where ignored;
+    ``kept`` (N, ...) tells which pixels count, or is None if all do.
+    """
+
+    input: Tensor
+    labels: np.ndarray
+    kept: np.ndarray | None
+
+    @property
+    def probabilities(self) -> Tensor:
+        """The sigmoid of a single logit, else the softmax over the classes, (N, C, ...)."""
+        return sigmoid(self.input) if self.input.shape[1] == 1 else softmax(self.input, 1)
+
+    def one_hot(self):
+        """Return 1 where a class is, (N, C, ...) in the input's dtype and layout.
+
+        A single channel is that of class 1. Ignored pixels belong to no class.
+        """
+        result = empty_like(self.input._array)
+        first = 1 if result.shape[1] == 1 else 0
+        for channel in range(result.shape[1]):
+            here = self.labels == channel + first
+            result[:, channel] = here if self.kept is None else here & self.kept
+        return result
+
+    def count(self) -> int:
+        """Return how many pixels are not ignored."""
+        return self.labels.size if self.kept is None else int(self.kept.sum())
+
+
+def segmentation(name: str, input, target, ignore_index: int) -> Segmentation:
+    """Check the arguments of the loss `name`.
+
+    Raises
+    ------
+    ShapeError
+        Unless input is (N, C, ...) and target (N, ...) or (N, 1, ...).
+    DTypeError
+        Unless the input is float and the target integer or bool.
+    UsageError
+        If the target holds a label that is no class and not ignored.
+    """
+    x, target = as_tensor(input), as_tensor(target)
+    check_same_dtype(name, input=x)
+    if x.ndim < 3 or x.shape[1] == 0:
+        raise ShapeError(
+            f"{name}: input must be logits (N, C, H, W) or (N, C, D, H, W), C > 0; got {x.shape}"
+        )
+    labels = target._array
+    if labels.dtype.kind not in "biu":
+        raise DTypeError(f"{name}: target must hold integer labels, got {labels.dtype}")
+    shape = (x.shape[0], *x.shape[2:])
+    if labels.shape == (x.shape[0], 1, *x.shape[2:]):
+        labels = labels.reshape(shape)
+    if labels.shape != shape:
+        raise ShapeError(
+            f"{name}: target {target.shape} must be {shape} or {(shape[0], 1, *shape[1:])} for "
+            f"input {x.shape}"
+        )
+    if labels.dtype == bool:
+        labels = labels.view(np.uint8)
+    kept = _kept(name, labels, max(x.shape[1], 2), ignore_index)
+    if kept is not None:
+        labels = array_module(labels).where(kept, labels, 0)
+    return Segmentation(x, labels, kept)
+
+
+def _kept(name, labels, classes, ignore_index):
+    """Return where labels are not ignored, or None if none is."""
+    if not labels.size or (labels.min() >= 0 and labels.max() < classes):
+        inside = None
+        if not 0 <= ignore_index < classes:
+            return None
+    else:
+        inside = (labels >= 0) & (labels < classes)
+    kept = labels != ignore_index
+    if inside is not None and (kept & ~inside).any():
+        place = tuple(int(i[0]) for i in np.nonzero(kept & ~inside))
+        raise UsageError(
+            f"{name}: target holds the label {int(labels[place])} at {place}, but there are "
+            f"{classes} classes: 0 to {classes - 1}; turn a mask of 0 and 255 into mask > 0, or "
+            f"name the label to ignore as ignore_index"
+        )
+    return None if kept.all() else kept
