@@ -16,14 +16,17 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import NamedTuple
 
+from nnmed.backend.affinity import Workers
 from nnmed.errors import UsageError
 
 _lock = threading.Lock()
 _inside = threading.local()
 _num_threads: int | None = None
 _pool: ThreadPoolExecutor | None = None
+_workers = Workers()
 
 
 def get_num_threads() -> int:
@@ -46,11 +49,11 @@ def set_num_threads(count: int) -> None:
     UsageError
         If `count` is not a positive integer.
     """
-    global _num_threads, _pool
+    global _num_threads, _pool, _workers
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise UsageError(f"the number of threads must be a positive integer, got {count!r}")
     with _lock:
-        _num_threads, old, _pool = count, _pool, None
+        _num_threads, old, _pool, _workers = count, _pool, None, Workers()
     if old is not None:
         old.shutdown(wait=False)
 
@@ -73,16 +76,21 @@ def parallel_for(task: Callable[[int], None], count: int) -> None:
             for index in range(count):
                 task(index)
             return
-        indices = itertools.count()
-        futures = [_submit(_run_tasks, task, indices, count) for _ in range(helpers)]
-        try:
-            _run_tasks(task, indices, count)
-        finally:
-            # A helper that has not started yet has nothing left to do: do not wait for it.
-            errors = [f.exception() for f in futures if not f.cancel()]
-        for error in errors:
-            if error is not None:
-                raise error
+        with _workers.apart_from_caller(helpers) or nullcontext():
+            _share_tasks(task, count, helpers)
+
+
+def _share_tasks(task, count: int, helpers: int) -> None:
+    indices = itertools.count()
+    futures = [_submit(_run_tasks, task, indices, count) for _ in range(helpers)]
+    try:
+        _run_tasks(task, indices, count)
+    finally:
+        # A helper that has not started yet has nothing left to do: do not wait for it.
+        errors = [f.exception() for f in futures if not f.cancel()]
+    for error in errors:
+        if error is not None:
+            raise error
 
 
 def _run_tasks(task, indices, count) -> None:
@@ -106,9 +114,14 @@ def _submit(function, *arguments):
     with _lock:
         if _pool is None:
             _pool = ThreadPoolExecutor(
-                max(1, get_num_threads() - 1), "nnmed-worker", initializer=_blas_limit.limit
+                max(1, get_num_threads() - 1), "nnmed-worker", _start_worker, (_workers,)
             )
         return _pool.submit(function, *arguments)
+
+
+def _start_worker(workers: Workers) -> None:
+    _blas_limit.limit()
+    workers.join()
 
 
 def _default_num_threads() -> int:
@@ -202,8 +215,8 @@ def blas_single_thread() -> _BlasLimit:
 
 
 def _forget_threads_after_fork():
-    global _lock, _pool
-    _lock, _pool = threading.Lock(), None
+    global _lock, _pool, _workers
+    _lock, _pool, _workers = threading.Lock(), None, Workers()
     _inside.task = False
     _blas_limit.restore_after_fork()
 

@@ -1,6 +1,7 @@
 """Array functions, a family a folder, each in several forms with the same signatures.
 
-``reference`` spells the formula as loops; ``cpu`` is fast NumPy. An op asks
+``reference`` spells the formula as loops; ``cpu`` is fast NumPy. Convolution has two fast
+forms, ``im2col`` and ``winograd``, between which its ``cpu`` chooses. An op asks
 :func:`select` for the form to use, so a test or a student can swap one for another::
 
     with nnmed.use_kernels(conv="reference"):
@@ -19,7 +20,8 @@ from nnmed.errors import DeviceError, UsageError
 FAMILIES = (
     "conv", "pooling", "normalization", "activation", "loss", "optimizer", "resample",
 )  # fmt: skip
-FORMS = ("cpu", "reference")
+FORMS = dict.fromkeys(FAMILIES, ("cpu", "reference"))
+FORMS["conv"] += ("im2col", "winograd")
 
 _chosen = dict.fromkeys(FAMILIES, "cpu")
 _modules: dict[tuple[str, str], object] = {}
@@ -63,8 +65,9 @@ class use_kernels:
         for family, form in forms.items():
             if family not in FAMILIES:
                 raise UsageError(f"unknown kernel family {family!r}: one of {', '.join(FAMILIES)}")
-            if form not in FORMS:
-                raise UsageError(f"unknown form {form!r} of {family}: one of {', '.join(FORMS)}")
+            if form not in FORMS[family]:
+                known = ", ".join(FORMS[family])
+                raise UsageError(f"unknown form {form!r} of {family}: one of {known}")
         self._before = {family: _chosen[family] for family in forms}
         _chosen.update(forms)
 

@@ -77,8 +77,14 @@ def split(shape, channels: int, geometry: Geometry, least: int = MIN_PIXELS):
     numbers = channels * (kw if in_rows else kh * kw)
     fair = math.ceil(n * h * w / MIN_BLOCKS)
     pixels = max(min(PATCH_NUMBERS // max(numbers, 1), MAX_PIXELS, fair), least)
+    return cut(shape, min(pixels, h * w) if in_rows else pixels)
+
+
+def cut(shape, pixels: int):
+    """Cut (N, H, W) into blocks of about `pixels`: some rows of an image, or some whole images."""
+    n, h, w = shape
     if h * w <= pixels:
-        images = 1 if in_rows else max(pixels // max(h * w, 1), 1)
+        images = max(pixels // max(h * w, 1), 1)
         return [(k, min(k + images, n), 0, h) for k in range(0, n, images)]
     pieces = math.ceil(h / max(pixels // w, 1))
     cuts = [h * k // pieces for k in range(pieces + 1)]

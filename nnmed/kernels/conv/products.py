@@ -74,17 +74,18 @@ def _pieces(left, right):
     """
     pixels, _, k = left.shape
     fit = SMALL_PRODUCT // (k * right.shape[2])
-    if fit < MIN_PIECE or pixels <= fit:
-        cuts = [(0, pixels, pixels)]
-    else:
-        each = math.ceil(pixels / math.ceil(pixels / fit))
-        whole = pixels // each * each
-        cuts = [(0, whole, each), (whole, pixels, pixels - whole)]
-    for start, stop, each in cuts:
-        if start < stop:
-            yield [
-                m[start:stop].reshape(-1, each, *m.shape[1:]).swapaxes(1, 2) for m in (left, right)
-            ]
+    for start, stop, each in even_pieces(pixels, pixels if fit < MIN_PIECE else fit):
+        yield [m[start:stop].reshape(-1, each, *m.shape[1:]).swapaxes(1, 2) for m in (left, right)]
+
+
+def even_pieces(total: int, most: int):
+    """Yield (start, stop, each): start..stop in pieces of `each`, at most `most`; then the rest."""
+    if total:
+        each = math.ceil(total / math.ceil(total / most))
+        whole = total // each * each
+        yield 0, whole, each
+        if whole < total:
+            yield whole, total, total - whole
 
 
 def weight_grad(dy, x, geometry: Geometry):

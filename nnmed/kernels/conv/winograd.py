@@ -1,0 +1,319 @@
+r"""3x3 convolution at stride 1 with fewer multiplications, after Winograd.
+
+**One dimension.** Two neighbouring outputs of a filter g with three taps read four inputs d::
+
+    y0 = d0 g0 + d1 g1 + d2 g2       Six multiplications. Winograd needs four:
+    y1 = d1 g0 + d2 g1 + d3 g2
+                                     p0 = (d0 - d2) g0
+         y0 = p0 + p1 + p2           p1 = (d1 + d2) (g0 + g1 + g2) / 2
+         y1 = p1 - p2 + p3           p2 = (d2 - d1) (g0 - g1 + g2) / 2
+                                     p3 = (d3 - d1) g2
+
+In matrices y = A^T [(G g) * (B^T d)], where * multiplies element by element. F(m, 3) yields m
+outputs from t = m + 2 multiplications instead of 3 m; toom_cook.py derives its matrices.
+
+**Two dimensions.** Rows and columns alike: Y = A^T [(G g G^T) * (B^T d B)] A. A tile of t x t
+inputs yields m x m outputs, and neighbouring tiles overlap by two::
+
+    +-----------+----+     F(4x4, 3x3): 6x6 inputs, 36 products for 16 outputs,
+    |           |    |                  for which reference.py takes 144
+    |   4 x 4   |    |
+    |           |    |     F(2x2, 3x3): 4x4 inputs, 16 products for 4 outputs,
+    +-----------+    |                  for which reference.py takes 36
+    |          6 x 6 |
+    +----------------+
+
+Summed over the input channels, the element-wise products of many tiles are t*t products of
+matrices, one for each position in the tile: (tiles, C) @ (C, O). With a tile a column of t*t
+numbers, the transforms are products with one small matrix. So BLAS does all the arithmetic.
+
+**Gradients.** With respect to x, a convolution with the turned filter. With respect to the
+filter, the transpose of the formula, where dY are the outputs' gradients of a tile::
+
+    dg = G^T [sum over tiles of (A dY A^T) * (B^T d B)] G
+
+**Error.** The transforms mix numbers of different size, so float32 loses more than in the
+direct form. Largest error of an output of 64 / 256 channels, in standard deviations of the
+outputs, for normal random numbers: direct 3e-6 / 6e-6, F(2x2) 3e-6 / 5e-6, F(4x4) 1e-5 / 2e-5
+(``python -m benchmarks gradients``). With the textbook's points 0, 1, -1, 2, -2 the last is
+four times as large. float64 always takes the direct form, as do all layers with
+``nnmed.use_kernels(conv="im2col")``.
+
+Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016, section 4.
+On the choice of points: Barabasz et al., "Error analysis and improving the accuracy of
+Winograd convolution for deep neural networks", 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+
+from nnmed.backend.arrays import as_channels_last, empty_channels_last, nhwc
+from nnmed.backend.threads import blas_single_thread, chunks, parallel_for
+from nnmed.kernels.conv import im2col, volume
+from nnmed.kernels.conv.blocks import Geometry, cut, scratch, windows
+from nnmed.kernels.conv.products import SMALL_PRODUCT, even_pieces
+from nnmed.kernels.conv.toom_cook import Form
+
+FORMS = Form([0, 1, -1]), Form([0, 2 / 3, -2 / 3, 3 / 2, -3 / 2])
+
+# Columns (tiles * channels) of a block: its matrices take a megabyte each.
+BLOCK_COLUMNS = 8192
+# A block has at least so many tiles, to be worth reading the weights for; but the work is cut
+# into some blocks if it can, for the threads to share.
+MIN_TILES, MIN_BLOCKS = 16, 8
+MIN_SUMMED_TILES = 64
+# Transforming the weights costs as much as the products of so many tiles.
+WEIGHT_TILES = 25
+# The sums of the weight gradient: at least two copies, more while they are small.
+MAX_SUMS, SUM_BYTES = 16, 8 << 20
+# Numbers of a product that is added to them: it stays in the cache until it is added.
+PRODUCT_NUMBERS = 1 << 18
+# Fewer tiles than this do not make a product of their own.
+MIN_PIECE = 8
+# Rows that start a power of two apart would compete for the same few places in the cache.
+GAP = 48
+
+
+def conv2d(x, weight, bias, stride, padding, dilation, groups):
+    """Return the convolution (strictly, the correlation) of `x` with `weight`."""
+    if not applies(x.dtype, weight.shape[2:], stride, dilation, groups):
+        return im2col.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    size = [x.shape[axis + 2] + sum(padding[axis]) - 2 for axis in (0, 1)]
+    y = empty_channels_last((x.shape[0], weight.shape[0], *size), x.dtype)
+    before = padding[0][0], padding[1][0]
+    correlate(nhwc(as_channels_last(x)), weight, bias, nhwc(y), before)
+    return y
+
+
+def conv2d_input_grad(dy, weight, input_size, stride, padding, dilation, groups):
+    """Return dx (N, C, H, W) for `input_size` (H, W): dy convolved with the turned filter."""
+    if not applies(dy.dtype, weight.shape[2:], stride, dilation, groups):
+        return im2col.conv2d_input_grad(
+            dy, weight, input_size, stride, padding, dilation, groups
+        )  # fmt: skip
+    dx = empty_channels_last((dy.shape[0], weight.shape[1], *input_size), dy.dtype)
+    before = 2 - padding[0][0], 2 - padding[1][0]
+    correlate(nhwc(as_channels_last(dy)), weight, None, nhwc(dx), before, turned=True)
+    return dx
+
+
+def conv2d_weight_grad(dy, x, kernel_size, stride, padding, dilation, groups):
+    """Return dweight (O, C, 3, 3): the sum of ``dy * window`` over all windows."""
+    if not applies(x.dtype, kernel_size, stride, dilation, groups):
+        return im2col.conv2d_weight_grad(
+            dy, x, kernel_size, stride, padding, dilation, groups
+        )  # fmt: skip
+    before = padding[0][0], padding[1][0]
+    return weight_grad(nhwc(as_channels_last(dy)), nhwc(as_channels_last(x)), before)
+
+
+conv3d = partial(volume.conv3d, conv2d)
+conv3d_input_grad = partial(volume.conv3d_input_grad, conv2d_input_grad)
+conv3d_weight_grad = partial(volume.conv3d_weight_grad, conv2d_weight_grad)
+
+
+def applies(dtype, kernel, stride, dilation, groups) -> bool:
+    """Tell whether this form can do a convolution."""
+    arguments = tuple(kernel), tuple(stride), tuple(dilation), groups
+    return dtype == np.float32 and arguments == ((3, 3), (1, 1), (1, 1), 1)
+
+
+def pays(shape, channels: int, outputs: int) -> bool:
+    """Tell whether it is faster than the direct form, for an (N, H, W) output."""
+    form = cheapest(shape, channels, outputs)
+    return cost(form, shape, channels, outputs) < math.prod(shape) * 9 * channels * outputs
+
+
+def cheapest(shape, channels: int, outputs: int) -> Form:
+    """Return the form with the fewest multiplications: small maps waste part of large tiles."""
+    return min(FORMS, key=lambda form: cost(form, shape, channels, outputs))
+
+
+def cost(form: Form, shape, channels: int, outputs: int) -> int:
+    """Return the number of multiplications."""
+    (n, h, w), t2 = shape, form.t**2
+    tiles = n * -(-h // form.m) * -(-w // form.m)
+    transforms = t2 * t2 * channels + form.m**2 * t2 * outputs
+    return tiles * transforms + (tiles + WEIGHT_TILES) * t2 * channels * outputs
+
+
+def correlate(x, weight, bias, y, before, turned: bool = False):
+    """Set `y` (N, H, W, O) to `x` (N, H', W', C) convolved with `weight`.
+
+    `weight` is (O, C, 3, 3), or (C, O, 3, 3) and then `turned` by 180 degrees. Output (i, j)
+    sees the inputs from (i - before[0], j - before[1]) on.
+    """
+    n, h, w, outputs = y.shape
+    channels = x.shape[3]
+    form = cheapest((n, h, w), channels, outputs)
+    m, t2 = form.m, form.t**2
+    filters = transform_weight(form, weight, turned)
+    tiles = Tiles(form, y.shape, before)
+    blocks = tiles.blocks(max(channels, outputs), MIN_TILES)
+    back = form.output if bias is None else form.output_and_bias
+
+    def task(index):
+        block = blocks[index]
+        inputs = tiles.inputs(x, block, form.input)
+        count = inputs.shape[1] // channels
+        products = matrix_scratch("gathered", back.shape[1], count * outputs, x.dtype)
+        multiply(
+            inputs.reshape(t2, count, channels), filters, products[:t2].reshape(t2, count, -1)
+        )
+        if bias is not None:
+            products[t2].reshape(count, outputs)[...] = bias
+        result = matrix_scratch("transformed", m * m, count * outputs, x.dtype)
+        transform(back, products, result)
+        tiles.put(result, y, block)
+
+    parallel_for(task, len(blocks))
+
+
+def weight_grad(dy, x, before):
+    """Return dweight (O, C, 3, 3) for `dy` (N, H, W, O) and `x` (N, H', W', C).
+
+    A fixed number of sums is taken, each over blocks of its own and, where there are few
+    sums, by parts of the positions in a tile; they are added in order. So the result does
+    not depend on the number of threads.
+    """
+    (n, h, w, outputs), channels = dy.shape, x.shape[3]
+    form = cheapest((n, h, w), channels, outputs)
+    t2, size = form.t**2, channels * outputs
+    tiles = Tiles(form, dy.shape, before)
+    blocks = tiles.blocks(max(channels, outputs), MIN_SUMMED_TILES)
+    count = min(len(blocks), max(2, min(MAX_SUMS, SUM_BYTES // (4 * t2 * size))))
+    sums = np.zeros((count, t2, outputs, channels), x.dtype)
+    parts = [p for p in chunks(t2, t2 if count >= MIN_BLOCKS else t2 // 2)]
+
+    def task(index):
+        which, part = divmod(index, len(parts))
+        positions = slice(*parts[part])
+        for block in blocks[which::count]:
+            left = tiles.gradients(dy, block, form.spread[positions])
+            right = tiles.inputs(x, block, form.input[positions])
+            left = left.reshape(len(left), -1, outputs).swapaxes(1, 2)
+            right = right.reshape(len(right), -1, channels)
+            add_products(left, right, sums[which, positions])
+
+    parallel_for(task, count * len(parts))
+    for other in sums[1:]:
+        sums[0] += other
+    with blas_single_thread():
+        dweight = sums[:1].sum(axis=0).reshape(t2, -1).T @ form.weight
+    return dweight.reshape(outputs, channels, 3, 3)
+
+
+class Tiles:
+    """The tiles that cover `shape` (N, H, W, ...), and how blocks of them are read and written.
+
+    A block (n0, n1, i0, i1) is rows i0..i1 of tiles of images n0..n1. Read, it is a matrix with
+    a row for each position in the tile and a column for each tile and channel.
+    """
+
+    def __init__(self, form: Form, shape, before):
+        self.n, self.height, self.width = shape[:3]
+        self.m = form.m
+        self.rows, self.columns = -(-self.height // form.m), -(-self.width // form.m)
+        stride = form.m, form.m
+        self._read = Geometry((form.t, form.t), stride, before, (1, 1))
+        self._cover = Geometry(stride, stride, (0, 0), (1, 1))
+
+    def blocks(self, channels: int, least: int):
+        """Cut the tiles into blocks, by sizes alone."""
+        fair = math.ceil(self.n * self.rows * self.columns / MIN_BLOCKS)
+        size = max(min(BLOCK_COLUMNS // channels, fair), least)
+        return cut((self.n, self.rows, self.columns), size)
+
+    def inputs(self, x, block, matrix):
+        """Return ``matrix @`` the block's t x t input tiles, a view of scratch."""
+        return self._transformed(x, block, self._read, matrix, "transformed")
+
+    def gradients(self, dy, block, matrix):
+        """Return ``matrix @`` the block's m x m output tiles, a view of scratch."""
+        return self._transformed(dy, block, self._cover, matrix, "gradients")
+
+    def _transformed(self, x, block, geometry, matrix, name):
+        seen = windows(x, block, self.columns, geometry).transpose(3, 4, 0, 1, 2, 5)
+        columns = math.prod(seen.shape[2:])
+        gathered = matrix_scratch("gathered", matrix.shape[1], columns, x.dtype)
+        np.copyto(gathered.reshape(seen.shape), seen)
+        result = matrix_scratch(name, len(matrix), columns, x.dtype)
+        transform(matrix, gathered, result)
+        return result
+
+    def put(self, result, y, block):
+        """Write a block's outputs (m*m, tiles * O) where they belong in `y`."""
+        n0, n1, i0, i1 = block
+        m, shape = self.m, (n1 - n0, i1 - i0, self.columns, y.shape[3])
+        result = result.reshape(m, m, *shape).transpose(2, 3, 0, 4, 1, 5)
+        target = y[n0:n1, i0 * m : i1 * m]
+        if target.shape[1:3] == (shape[1] * m, shape[2] * m):
+            np.copyto(target.reshape(result.shape), result)
+            return
+        whole = scratch("whole", result.shape, y.dtype)
+        np.copyto(whole, result)
+        whole = whole.reshape(shape[0], shape[1] * m, shape[2] * m, shape[3])
+        np.copyto(target, whole[:, : target.shape[1], : target.shape[2]])
+
+
+def transform_weight(form: Form, weight, turned: bool):
+    """Return the transformed filters, (t*t, C, O)."""
+    outer, inner = weight.shape[:2]
+    flat = weight.reshape(outer, inner, 9)
+    if turned:  # (C, O, 9) already
+        matrix, source = form.turned_weight, flat.swapaxes(1, 2)
+        result = np.empty((len(matrix), outer, inner), weight.dtype)
+    else:
+        matrix, source = form.weight, flat.transpose(1, 2, 0)
+        result = np.empty((len(matrix), inner, outer), weight.dtype)
+    target = result.swapaxes(0, 1)
+    pieces = chunks(len(source), max(1, PRODUCT_NUMBERS // (len(matrix) * source.shape[2])))
+
+    def task(index):
+        piece = slice(*pieces[index])
+        np.matmul(matrix, source[piece], out=target[piece])
+
+    parallel_for(task, len(pieces))
+    return result
+
+
+def transform(matrix, source, out):
+    """Set ``out = matrix @ source``: a few rows, many columns, in pieces that BLAS likes."""
+    count = source.shape[1]
+    each = SMALL_PRODUCT // matrix.size // 64 * 64
+    whole = count // each * each
+    if whole:
+        left, right = (
+            a[:, :whole].reshape(len(a), -1, each).swapaxes(0, 1) for a in (source, out)
+        )
+        np.matmul(matrix, left, out=right)
+    if whole < count:
+        np.matmul(matrix, source[:, whole:], out=out[:, whole:])
+
+
+def multiply(inputs, filters, out):
+    """Set ``out[k] = inputs[k] @ filters[k]`` for each position k."""
+    channels, outputs = filters.shape[1:]
+    count, fit = inputs.shape[1], SMALL_PRODUCT // (channels * outputs)
+    for start, stop, each in even_pieces(count, fit if fit >= MIN_PIECE else count):
+        left = inputs[:, start:stop].reshape(len(inputs), -1, each, channels)
+        right = out[:, start:stop].reshape(len(out), -1, each, outputs)
+        np.matmul(left, filters[:, np.newaxis], out=right)
+
+
+def add_products(left, right, out):
+    """Add ``left[k] @ right[k]`` to ``out[k]`` for each position k."""
+    each = max(1, PRODUCT_NUMBERS // (out.shape[1] * out.shape[2]))
+    for start, stop in chunks(len(out), each):
+        product = scratch("product", (stop - start, *out.shape[1:]), out.dtype)
+        np.matmul(left[start:stop], right[start:stop], out=product)
+        out[start:stop] += product
+
+
+def matrix_scratch(name: str, rows: int, columns: int, dtype):
+    """Return this thread's matrix `name`, with a gap between its rows."""
+    return scratch(name, (rows, columns + GAP), dtype)[:, :columns]
