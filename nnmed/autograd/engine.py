@@ -190,7 +190,11 @@ def _edge(tensor: Tensor):
 
 
 def _tensors(name: str, values) -> list:
-    values = [values] if isinstance(values, Tensor) else list(values)
+    values = (values,) if isinstance(values, Tensor) else values
+    try:
+        values = list(values)
+    except TypeError:
+        values = [values]
     for value in values:
         if not isinstance(value, Tensor):
             raise UsageError(f"grad: {name} must be Tensors, got {type(value).__name__}")
@@ -234,7 +238,10 @@ def _initial_gradient(output: Tensor, gradient) -> Tensor:
         ones = array_module(output._array).ones(output.shape, output.dtype)
         return Tensor._wrap(ones)
     if not isinstance(gradient, Tensor):
-        gradient = Tensor._wrap(np.asarray(gradient, output.dtype))
+        try:
+            gradient = Tensor._wrap(np.asarray(gradient, output.dtype))
+        except (TypeError, ValueError):
+            raise UsageError(f"the gradient must be made of numbers, got {gradient!r}") from None
     if gradient.shape != output.shape:
         raise ShapeError(f"gradient has shape {gradient.shape}, the output has {output.shape}")
     if gradient.dtype != output.dtype:

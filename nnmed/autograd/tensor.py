@@ -6,7 +6,7 @@ import numpy as np
 
 from nnmed.autograd import modes
 from nnmed.backend.arrays import array_module, device_of, to_device
-from nnmed.errors import DTypeError, GradientError, OutOfRangeError, ShapeError
+from nnmed.errors import DTypeError, GradientError, OutOfRangeError, ShapeError, UsageError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -139,6 +139,8 @@ class Tensor:
         """Return the shape, or the length of one dimension."""
         if dim is None:
             return self.shape
+        if not isinstance(dim, (int, np.integer)):
+            raise UsageError(f"size: dim must be an integer, got {dim!r}")
         if not -self.ndim <= dim < self.ndim:
             raise OutOfRangeError(f"size: dim {dim} is out of range for shape {self.shape}")
         return self.shape[dim]
@@ -214,6 +216,10 @@ class Tensor:
         except IndexError as error:
             raise OutOfRangeError(
                 f"t[{index}] = value: the tensor has shape {self.shape}: {error}"
+            ) from None
+        except TypeError:
+            raise UsageError(
+                f"t[{index}] = value: {self.dtype} tensors take numbers, got {value!r}"
             ) from None
         except ValueError as error:
             raise ShapeError(

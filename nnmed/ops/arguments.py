@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -165,7 +166,20 @@ def shape_argument(shape: Sequence) -> tuple[int, ...]:
     """Return ``f(2, 3)`` and ``f((2, 3))`` alike as ``(2, 3)``."""
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = shape[0]
-    return tuple(int(length) for length in shape)
+    try:
+        return tuple([operator.index(length) for length in shape])
+    except TypeError:
+        raise UsageError(f"lengths and dimensions are integers, got {shape!r}") from None
+
+
+def sequence(name: str, value) -> list:
+    """Return `value` as a list, or raise UsageError, naming the argument."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise UsageError(f"{name} must be a sequence, got {value!r}")
+    try:
+        return list(value)
+    except (TypeError, ShapeError):  # an array or a tensor without dimensions
+        raise UsageError(f"{name} must be a sequence, got {value!r}") from None
 
 
 def reject_inplace(name: str, inplace: bool) -> None:

@@ -202,6 +202,8 @@ def einsum(equation: str, *tensors) -> Tensor:
 
 def _parse(equation: str, tensors) -> tuple[list[str], str]:
     """Return the labels of each operand and of the output, ellipses spelt out."""
+    if not isinstance(equation, str):
+        raise UsageError(f"einsum: the equation is a text such as 'ij,jk->ik', got {equation!r}")
     left, arrow, output = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     for term in (*terms, output):

@@ -14,6 +14,7 @@ from nnmed.ops.arguments import (
     dimension,
     dimensions,
     operands,
+    sequence,
     shape_argument,
 )
 
@@ -207,7 +208,7 @@ def transpose(x, dim0: int, dim1: int) -> Tensor:
 def broadcast_to(x, shape) -> Tensor:
     """Return `x` repeated to `shape` by NumPy's rules, as a read-only view."""
     x = as_tensor(x)
-    shape = tuple(shape)
+    shape = shape_argument((shape,))
     if x._array.shape == shape:
         return x
     if min(shape, default=0) < 0 or broadcast_shapes(x._array.shape, shape) != shape:
@@ -244,7 +245,7 @@ def sum_to(x, shape) -> Tensor:
 
 def concatenate(tensors, dim: int = 0) -> Tensor:
     """Return the tensors joined along `dim`; all other lengths must agree."""
-    tensors = [as_tensor(t) for t in tensors]
+    tensors = [as_tensor(t) for t in sequence("concatenate: tensors", tensors)]
     if not tensors:
         raise ShapeError("concatenate: no tensors given")
     first = tensors[0]
@@ -264,7 +265,7 @@ def concatenate(tensors, dim: int = 0) -> Tensor:
 
 def stack(tensors, dim: int = 0) -> Tensor:
     """Return the tensors, all of one shape, joined along a new dimension."""
-    tensors = [as_tensor(t) for t in tensors]
+    tensors = [as_tensor(t) for t in sequence("stack: tensors", tensors)]
     if len({t.shape for t in tensors}) != 1:
         raise ShapeError(f"stack: shapes differ or none given: {[t.shape for t in tensors]}")
     return concatenate([unsqueeze(t, dim) for t in tensors], dimension(dim, tensors[0].ndim + 1))
@@ -287,6 +288,7 @@ def split(x, split_size_or_sections, dim: int = 0) -> tuple[Tensor, ...]:
         if sizes < 1:
             raise ShapeError(f"split: the length of a piece must be positive, got {sizes}")
         sizes = [min(sizes, total - start) for start in range(0, max(total, 1), sizes)]
+    sizes = shape_argument(sequence("split: split_size_or_sections", sizes))
     if sum(sizes) != total or min(sizes, default=0) < 0:
         raise ShapeError(f"split: lengths {list(sizes)} do not add up to {total} along dim {dim}")
     stops = np.cumsum(sizes)

@@ -7,7 +7,14 @@ import pytest
 
 import nnmed
 from nnmed import Tensor
-from nnmed.errors import DeviceError, DTypeError, GradientError, OutOfRangeError, ShapeError
+from nnmed.errors import (
+    DeviceError,
+    DTypeError,
+    GradientError,
+    NnmedError,
+    OutOfRangeError,
+    ShapeError,
+)
 
 
 @pytest.mark.parametrize(
@@ -276,3 +283,37 @@ def test_integers_beyond_int64_are_refused():
 def test_from_numpy_takes_the_plain_array():
     m = nnmed.from_numpy(np.ma.array([1.0, 2.0], mask=[False, True]))
     assert type((m * m)._array) is np.ndarray
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x.size("rows"),
+        lambda x: x.reshape("a"),
+        lambda x: x.reshape(3.0, 2.0),
+        lambda x: x.permute(None),
+        lambda x: x.expand(object()),
+        lambda x: x.broadcast_to(1.5),
+        lambda x: x.split(None),
+        lambda x: x.split("a"),
+        lambda x: nnmed.concatenate(None),
+        lambda x: nnmed.concatenate("ab"),
+        lambda x: nnmed.concatenate(Tensor(1.0)),
+        lambda x: nnmed.stack(3),
+        lambda x: nnmed.einsum(x, x),
+        lambda x: x.__setitem__(0, {}),
+        lambda x: setattr(x, "data", lambda: 0),
+        lambda x: nnmed.grad(3, x),
+        lambda x: nnmed.grad(x, None),
+        lambda x: (x.requires_grad_() * 1).backward("down"),
+    ],
+)
+def test_nonsense_is_named(call):
+    with pytest.raises(NnmedError):
+        call(Tensor(np.ones((2, 3))))
+
+
+def test_lengths_may_be_tensors_and_numpy_integers():
+    x = Tensor(np.ones((2, 3)))
+    assert x.reshape(np.int32(3), Tensor(2)).shape == (3, 2)
+    assert x.size(np.int64(1)) == 3
