@@ -22,15 +22,33 @@ from nnmed.nn.layers.conv import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
+from nnmed.nn.layers.distance import CosineSimilarity, PairwiseDistance
 from nnmed.nn.layers.dropout import Dropout
 from nnmed.nn.layers.group_normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from nnmed.nn.layers.linear import Identity, Linear
 from nnmed.nn.layers.loss import (
+    BCELoss,
     BCEWithLogitsLoss,
     CrossEntropyLoss,
+    GaussianNLLLoss,
+    HuberLoss,
+    KLDivLoss,
     L1Loss,
     MSELoss,
+    NLLLoss,
+    PoissonNLLLoss,
     SmoothL1Loss,
+)
+from nnmed.nn.layers.margin_loss import (
+    CosineEmbeddingLoss,
+    HingeEmbeddingLoss,
+    MarginRankingLoss,
+    MultiLabelMarginLoss,
+    MultiLabelSoftMarginLoss,
+    MultiMarginLoss,
+    SoftMarginLoss,
+    TripletMarginLoss,
+    TripletMarginWithDistanceLoss,
 )
 from nnmed.nn.layers.normalization import (
     BatchNorm1d,
@@ -58,6 +76,17 @@ from nnmed.nn.layers.padding import (
     ZeroPad3d,
 )
 from nnmed.nn.layers.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
+from nnmed.nn.layers.segmentation_loss import (
+    BoundaryLoss,
+    DiceCELoss,
+    DiceLoss,
+    FocalLoss,
+    FocalTverskyLoss,
+    GeneralizedDiceLoss,
+    LovaszHingeLoss,
+    LovaszSoftmaxLoss,
+    TverskyLoss,
+)
 from nnmed.nn.layers.shape import (
     ChannelShuffle,
     Flatten,
@@ -73,16 +102,23 @@ from nnmed.nn.parameter import Parameter
 from nnmed.nn.weights import load_arrays, load_weights, save_arrays, save_weights
 
 __all__ = [
-    "ELU", "GELU", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "BCEWithLogitsLoss",
-    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear", "ChannelShuffle", "CircularPad1d",
-    "CircularPad2d", "CircularPad3d", "ConstantPad1d", "ConstantPad2d", "ConstantPad3d", "Conv1d",
-    "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "CrossEntropyLoss",
-    "Dropout", "Flatten", "Fold", "GroupNorm", "Identity", "InstanceNorm1d", "InstanceNorm2d",
-    "InstanceNorm3d", "L1Loss", "LayerNorm", "LeakyReLU", "Linear", "LocalResponseNorm",
-    "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "ModuleList", "Parameter", "PixelShuffle",
-    "PixelUnshuffle", "RMSNorm", "ReLU", "ReflectionPad1d", "ReflectionPad2d", "ReflectionPad3d",
-    "ReplicationPad1d", "ReplicationPad2d", "ReplicationPad3d", "Sequential", "SiLU", "Sigmoid",
-    "SmoothL1Loss", "Softmax", "Tanh", "Unflatten", "Unfold", "Upsample", "UpsamplingBilinear2d",
-    "UpsamplingNearest2d", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "init", "load_arrays",
-    "load_weights", "save_arrays", "save_weights", "utils",
+    "ELU", "GELU", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "BCELoss",
+    "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear", "BoundaryLoss",
+    "ChannelShuffle", "CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d",
+    "ConstantPad2d", "ConstantPad3d", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
+    "ConvTranspose2d", "ConvTranspose3d", "CosineEmbeddingLoss", "CosineSimilarity",
+    "CrossEntropyLoss", "DiceCELoss", "DiceLoss", "Dropout", "Flatten", "FocalLoss",
+    "FocalTverskyLoss", "Fold", "GaussianNLLLoss", "GeneralizedDiceLoss", "GroupNorm",
+    "HingeEmbeddingLoss", "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d",
+    "InstanceNorm3d", "KLDivLoss", "L1Loss", "LayerNorm", "LeakyReLU", "Linear",
+    "LocalResponseNorm", "LogSoftmax", "LovaszHingeLoss", "LovaszSoftmaxLoss", "MSELoss",
+    "MarginRankingLoss", "MaxPool2d", "Module", "ModuleList", "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss", "MultiMarginLoss", "NLLLoss", "PairwiseDistance", "Parameter",
+    "PixelShuffle", "PixelUnshuffle", "PoissonNLLLoss", "RMSNorm", "ReLU", "ReflectionPad1d",
+    "ReflectionPad2d", "ReflectionPad3d", "ReplicationPad1d", "ReplicationPad2d",
+    "ReplicationPad3d", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss", "SoftMarginLoss",
+    "Softmax", "Tanh", "TripletMarginLoss", "TripletMarginWithDistanceLoss", "TverskyLoss",
+    "Unflatten", "Unfold", "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d", "ZeroPad1d",
+    "ZeroPad2d", "ZeroPad3d", "init", "load_arrays", "load_weights", "save_arrays", "save_weights",
+    "utils",
 ]  # fmt: skip

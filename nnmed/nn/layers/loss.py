@@ -10,7 +10,8 @@ from nnmed.autograd.tensor import Tensor
 from nnmed.nn.module import Module
 
 
-def _optional(tensor) -> Tensor | None:
+def optional_tensor(tensor) -> Tensor | None:
+    """Return a weight as a tensor; None stays None."""
     return tensor if tensor is None or isinstance(tensor, Tensor) else Tensor(tensor)
 
 
@@ -38,7 +39,7 @@ class CrossEntropyLoss(Module):
         label_smoothing: float = 0.0,
     ):
         super().__init__()
-        self.register_buffer("weight", _optional(weight))
+        self.register_buffer("weight", optional_tensor(weight))
         self.ignore_index, self.reduction = ignore_index, reduction
         self.label_smoothing = label_smoothing
 
@@ -68,8 +69,8 @@ class BCEWithLogitsLoss(Module):
 
     def __init__(self, weight=None, *, reduction: str = "mean", pos_weight=None):
         super().__init__()
-        self.register_buffer("weight", _optional(weight))
-        self.register_buffer("pos_weight", _optional(pos_weight))
+        self.register_buffer("weight", optional_tensor(weight))
+        self.register_buffer("pos_weight", optional_tensor(pos_weight))
         self.reduction = reduction
 
     def forward(self, input, target):
@@ -113,3 +114,106 @@ class SmoothL1Loss(Module):
     def forward(self, input, target):
         """Two tensors of one shape to the loss."""
         return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
+
+
+class HuberLoss(Module):
+    """`delta` times :class:`SmoothL1Loss` with that width."""
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0):
+        super().__init__()
+        self.reduction, self.delta = reduction, delta
+
+    def forward(self, input, target):
+        """Two tensors of one shape to the loss."""
+        return F.huber_loss(input, target, self.reduction, self.delta)
+
+
+class NLLLoss(Module):
+    """Minus the log-probability of the right class; arguments as for CrossEntropyLoss."""
+
+    def __init__(self, weight=None, *, ignore_index: int = -100, reduction: str = "mean"):
+        super().__init__()
+        self.register_buffer("weight", optional_tensor(weight))
+        self.ignore_index, self.reduction = ignore_index, reduction
+
+    def forward(self, input, target):
+        """Log-probabilities (N, C, ...) and labels (N, ...) to the loss."""
+        return F.nll_loss(
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+        )
+
+
+class BCELoss(Module):
+    """Binary cross-entropy of probabilities; `weight` is broadcast."""
+
+    def __init__(self, weight=None, *, reduction: str = "mean"):
+        super().__init__()
+        self.register_buffer("weight", optional_tensor(weight))
+        self.reduction = reduction
+
+    def forward(self, input, target):
+        """Probabilities and targets in [0, 1] of one shape to the loss."""
+        return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
+
+
+class KLDivLoss(Module):
+    """target (log target - input); `reduction` may be "batchmean" as well.
+
+    With `log_target` the target holds logarithms.
+    """
+
+    def __init__(self, *, reduction: str = "mean", log_target: bool = False):
+        super().__init__()
+        self.reduction, self.log_target = reduction, log_target
+
+    def forward(self, input, target):
+        """Log-probabilities and probabilities to the loss."""
+        return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
+
+
+class PoissonNLLLoss(Module):
+    """Minus the log-likelihood of counts: exp(x) - t x, or x - t log(x + eps).
+
+    Parameters
+    ----------
+    log_input : bool
+        Whether the input is the logarithm of the expected count.
+    full : bool
+        Add Stirling's formula for log(t!).
+    eps : float
+    reduction : str
+    """
+
+    def __init__(
+        self,
+        log_input: bool = True,
+        full: bool = False,
+        *,
+        eps: float = 1e-8,
+        reduction: str = "mean",
+    ):
+        super().__init__()
+        self.log_input, self.full, self.eps = log_input, full, eps
+        self.reduction = reduction
+
+    def forward(self, input, target):
+        """Expected and counted numbers to the loss."""
+        return F.poisson_nll_loss(
+            input, target, self.log_input, self.full, eps=self.eps, reduction=self.reduction
+        )
+
+
+class GaussianNLLLoss(Module):
+    """(log v + (x - t)^2 / v) / 2, variances v at least `eps`; `full` adds log(2 pi) / 2."""
+
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean"):
+        super().__init__()
+        self.full, self.eps, self.reduction = full, eps, reduction
+
+    def forward(self, input, target, var):
+        """Expected and measured values and variances to the loss."""
+        return F.gaussian_nll_loss(input, target, var, self.full, self.eps, self.reduction)
