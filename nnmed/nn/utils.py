@@ -1,4 +1,4 @@
-"""Clipping of gradients."""
+"""Clipping of gradients; folding of batch norm into convolutions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 from nnmed.autograd.tensor import Tensor
 from nnmed.backend.arrays import array_module
 from nnmed.errors import GradientError, UsageError
+from nnmed.nn.fusion import fold_batch_norms, fuse_conv_bn_eval
+
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "fold_batch_norms", "fuse_conv_bn_eval"]
 
 
 def clip_grad_norm_(
