@@ -32,6 +32,26 @@ def cosine_one_step(s, o):
     return s.CosineAnnealingLR(o, T_max=1)
 
 
+def exponential(s, o):
+    return s.ExponentialLR(o, gamma=0.9)
+
+
+def multi_step(s, o):
+    return s.MultiStepLR(o, milestones=[30, 5, 11, 11], gamma=0.4)
+
+
+def polynomial(s, o):
+    return s.PolynomialLR(o, total_iters=20, power=0.9)
+
+
+def warm_restarts(s, o):
+    return s.CosineAnnealingWarmRestarts(o, T_0=7, T_mult=2, eta_min=0.001)
+
+
+def warm_restarts_alike(s, o):
+    return s.CosineAnnealingWarmRestarts(o, T_0=7)
+
+
 def lambda_lr(s, o):
     return s.LambdaLR(o, [lambda t: 0.95**t, lambda t: 1 / (1 + t)])
 
@@ -64,9 +84,15 @@ def three_in_a_row(s, o):
     return s.SequentialLR(o, parts, milestones=[6, 20])
 
 
+def warm_up_polynomial(s, o):
+    parts = [s.LinearLR(o, 0.1, total_iters=5), s.PolynomialLR(o, 30), s.ExponentialLR(o, 0.9)]
+    return s.SequentialLR(o, parts, milestones=[5, 30])
+
+
 SCHEDULES = [
     step_lr, linear, cosine, cosine_one_step, lambda_lr, one_cycle, one_cycle_linear,
-    one_cycle_three_phase, one_cycle_bare, warm_up_cosine, three_in_a_row,
+    one_cycle_three_phase, one_cycle_bare, warm_up_cosine, three_in_a_row, exponential,
+    multi_step, polynomial, warm_restarts, warm_restarts_alike, warm_up_polynomial,
 ]  # fmt: skip
 PLATEAUS = [
     {"patience": 2},
@@ -195,6 +221,20 @@ def test_one_cycle_with_a_rise_of_one_step():
     assert schedule.get_last_lr() == [0.5, 0.5]
 
 
+@pytest.mark.oracle
+@pytest.mark.parametrize("schedule", [warm_restarts, warm_restarts_alike])
+def test_warm_restarts_at_fractions_of_an_epoch(torch, schedule):
+    ours, theirs = make(), make_torch(torch)
+    mine, expected = schedule(lr_scheduler, ours), schedule(torch.optim.lr_scheduler, theirs)
+    for epoch in [0, 0.25, 3.5, None, 6.75, 7.5, 20.5, None, 21.0, 49.5, 2.0]:
+        mine.step(epoch)
+        expected.step(epoch)
+        np.testing.assert_allclose(settings(ours), settings(theirs), rtol=1e-9)
+        assert mine.last_epoch == expected.last_epoch
+    with pytest.raises(UsageError, match="under 0"):
+        mine.step(-1)
+
+
 def test_one_cycle_ends():
     schedule = lr_scheduler.OneCycleLR(make(), 0.5, total_steps=3)
     for _ in range(3):
@@ -212,6 +252,10 @@ def test_one_cycle_ends():
         lambda s, o: s.LinearLR(o, end_factor=2.0),
         lambda s, o: s.LinearLR(o, total_iters=0),
         lambda s, o: s.CosineAnnealingLR(o, T_max=0),
+        lambda s, o: s.MultiStepLR(o, [3, 0]),
+        lambda s, o: s.PolynomialLR(o, 0),
+        lambda s, o: s.CosineAnnealingWarmRestarts(o, 0),
+        lambda s, o: s.CosineAnnealingWarmRestarts(o, 5, T_mult=0),
         lambda s, o: s.LambdaLR(o, [abs]),
         lambda s, o: s.OneCycleLR(o, 0.1),
         lambda s, o: s.OneCycleLR(o, 0.1, total_steps=5, pct_start=2),

@@ -1,4 +1,4 @@
-"""Schedules that follow one formula: steps, a line, half a cosine, a user's function."""
+"""Schedules that follow one formula: steps, powers, a line, cosines, a user's function."""
 
 from __future__ import annotations
 
@@ -72,6 +72,95 @@ class StepLR(LRScheduler):
     def closed_form(self):
         """Return the rate of each group at step ``last_epoch``, from ``base_lrs``."""
         factor = self.gamma ** (self.last_epoch // self.step_size)
+        return [rate * factor for rate in self.base_lrs]
+
+
+class MultiStepLR(LRScheduler):
+    """``lr(t) = lr(0) * gamma ** (number of milestones up to t)``.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    milestones : list of int
+        In any order; one that is there twice counts twice.
+    gamma : float
+    last_epoch : int
+        As in :class:`LRScheduler`.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, milestones: list[int], gamma: float = 0.1, last_epoch: int = -1
+    ):
+        for milestone in milestones:
+            check_positive_integer("MultiStepLR: a milestone", milestone)
+        self.milestones, self.gamma = sorted(milestones), gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self):
+        """Return the rate of each group at step ``last_epoch``, from the rates before it."""
+        factor = self.gamma ** self.milestones.count(self.last_epoch)
+        return [rate * factor for rate in self._current()]
+
+    def closed_form(self):
+        """Return the rate of each group at step ``last_epoch``, from ``base_lrs``."""
+        factor = self.gamma ** sum(m <= self.last_epoch for m in self.milestones)
+        return [rate * factor for rate in self.base_lrs]
+
+
+class ExponentialLR(LRScheduler):
+    """``lr(t) = lr(0) * gamma ** t``.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    gamma : float
+    last_epoch : int
+        As in :class:`LRScheduler`.
+    """
+
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1):
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self):
+        """Return the rate of each group at step ``last_epoch``, from the rates before it."""
+        return [rate * (self.gamma if self.last_epoch else 1) for rate in self._current()]
+
+    def closed_form(self):
+        """Return the rate of each group at step ``last_epoch``, from ``base_lrs``."""
+        return [rate * self.gamma**self.last_epoch for rate in self.base_lrs]
+
+
+class PolynomialLR(LRScheduler):
+    """``lr(t) = lr(0) * (1 - min(t / total_iters, 1)) ** power``.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    total_iters : int
+        Steps until the rate is 0.
+    power : float
+    last_epoch : int
+        As in :class:`LRScheduler`.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
+    ):
+        check_positive_integer("PolynomialLR: total_iters", total_iters)
+        self.total_iters, self.power = total_iters, power
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self):
+        """Return the rate of each group at step ``last_epoch``, from the rates before it."""
+        if not 0 < self.last_epoch <= self.total_iters:
+            return self._current()
+        left = self.total_iters - self.last_epoch
+        return [rate * (left / (left + 1)) ** self.power for rate in self._current()]
+
+    def closed_form(self):
+        """Return the rate of each group at step ``last_epoch``, from ``base_lrs``."""
+        factor = max(0.0, 1 - self.last_epoch / self.total_iters) ** self.power
         return [rate * factor for rate in self.base_lrs]
 
 
@@ -174,3 +263,58 @@ class CosineAnnealingLR(LRScheduler):
 
     def _height(self, step):
         return (1 + math.cos(math.pi * step / self.T_max)) / 2
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """Half a cosine from the first rate to the lowest, again and again from the top.
+
+    ``lr(t) = eta_min + (lr(0) - eta_min) * (1 + cos(pi * T_cur / T_i)) / 2``, T_cur steps after
+    the last restart, where T_i is `T_0` at first and `T_mult` times longer after each restart.
+
+    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017,
+    equation 5.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    T_0 : int
+        Steps until the first restart.
+    T_mult : int
+    eta_min : float
+        The lowest rate.
+    last_epoch : int
+        As in :class:`LRScheduler`.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        T_0: int,
+        T_mult: int = 1,
+        eta_min: float = 0.0,
+        last_epoch: int = -1,
+    ):
+        check_positive_integer("CosineAnnealingWarmRestarts: T_0", T_0)
+        check_positive_integer("CosineAnnealingWarmRestarts: T_mult", T_mult)
+        self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
+        self.fraction = 0.0  # of a step, where step() was given one
+        super().__init__(optimizer, last_epoch)
+
+    def step(self, epoch: float | None = None) -> None:
+        """Set the learning rates of the next step, or of `epoch`, which may be a fraction."""
+        if epoch is not None:
+            if not epoch >= 0:
+                raise UsageError(f"CosineAnnealingWarmRestarts: epoch must not be under 0: {epoch}")
+            self.last_epoch = math.floor(epoch) - 1
+            self.fraction = float(epoch - math.floor(epoch))
+        super().step()
+
+    def closed_form(self):
+        """Return the rate of each group at step ``last_epoch``, from ``base_lrs``."""
+        since, length = self.last_epoch + self.fraction, self.T_0
+        if self.T_mult == 1:
+            since %= length
+        while since >= length:
+            since, length = since - length, length * self.T_mult
+        height = (1 + math.cos(math.pi * since / length)) / 2
+        return [self.eta_min + (rate - self.eta_min) * height for rate in self.base_lrs]
