@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnmed.kernels.normalization import channels, cpu, reference
+from nnmed.backend import threads
+from nnmed.kernels.normalization import channels, cpu, layer, reference
 
 
 @pytest.fixture(autouse=True, params=[(8, 24), None], ids=["small-blocks", "usual-blocks"])
@@ -70,6 +71,33 @@ def test_pieces_cover_all_rows_once(shape):
     walk.for_pieces(lambda piece: np.add(piece, 1, out=piece), view := walk.view(x))
     assert (view == 1).all()
     np.testing.assert_array_equal(walk.totals(view, view)[0], np.full(shape[::2], shape[1]))
+
+
+def test_threads_do_not_change_a_bit(monkeypatch):
+    monkeypatch.setattr(layer, "_PIECE", 500)
+    rng = np.random.default_rng(2)
+    x, dy = rng.standard_normal((2, 6, 4, 9, 11)).astype(np.float32)
+    rows, weight = x.reshape(24, 99), np.ones(4, np.float32)
+
+    def run(count):
+        threads.set_num_threads(count)
+        batch, groups = cpu.batch_moments(x), cpu.group_moments(x, 2)
+        y, mean, inverse = cpu.layer_norm(rows, None, None, 1e-5, True)
+        return [
+            cpu.batch_norm(x, *batch, weight, weight, 1e-5),
+            *cpu.batch_norm_grad(dy, x, *batch, weight, 1e-5, True),
+            cpu.group_norm(x, *groups, weight, weight, 1e-5),
+            *cpu.group_norm_grad(dy, x, *groups, weight, 1e-5),
+            y,
+            *cpu.layer_norm_grad(dy.reshape(24, 99), rows, mean, inverse, None, True),
+        ]
+
+    before = threads.get_num_threads()
+    try:
+        for one, three in zip(run(1), run(3)):
+            np.testing.assert_array_equal(one, three)
+    finally:
+        threads.set_num_threads(before)
 
 
 def test_float32_variance_far_from_zero():
