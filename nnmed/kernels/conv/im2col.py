@@ -4,7 +4,7 @@ All three functions are sums over windows, so two routines do the work: ``correl
 and input channels, one output pixel at a time) and ``weight_grad`` (a sum over pixels).
 They exist as matrix products over blocks of pixels (products.py), which few channels share
 by the column (columns.py), and for one channel a group as element-wise products
-(depthwise.py).
+(depthwise.py). Few pixels beside large weights have ways of their own (few_pixels.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from nnmed.backend.arrays import as_channels_last, empty_channels_last, nhwc
-from nnmed.kernels.conv import columns, depthwise, products, volume
+from nnmed.kernels.conv import columns, depthwise, few_pixels, products, volume
 from nnmed.kernels.conv.blocks import Geometry
 
 
@@ -30,10 +30,14 @@ def conv2d(x, weight, bias, stride, padding, dilation, groups):
     ]
     y = empty_channels_last((x.shape[0], weight.shape[0], *size), x.dtype)
     geometry = Geometry(kernel, stride, (padding[0][0], padding[1][0]), dilation)
+    x = nhwc(as_channels_last(x))
+    if few_pixels.applies((len(x), *size), weight.shape, groups):
+        few_pixels.correlate(x, weight, nhwc(y), geometry, bias)
+        return y
     if bias is not None:
         bias = bias.reshape(groups, -1)
     weight = weight.reshape(groups, -1, *weight.shape[1:])
-    _correlate(nhwc(as_channels_last(x)), weight, nhwc(y), geometry, bias)
+    _correlate(x, weight, nhwc(y), geometry, bias)
     return y
 
 
@@ -52,6 +56,10 @@ def conv2d_input_grad(dy, weight, input_size, stride, padding, dilation, groups)
     channels = weight.shape[1]
     dx = empty_channels_last((dy.shape[0], channels * groups, *input_size), dy.dtype)
     dy = nhwc(as_channels_last(dy))
+    if few_pixels.applies(dy.shape[:3], weight.shape, groups):
+        geometry = Geometry(weight.shape[2:], stride, (padding[0][0], padding[1][0]), dilation)
+        few_pixels.input_grad(dy, weight, nhwc(dx), geometry)
+        return dx
     # (groups, C/groups, O/groups, kh, kw): the channels change roles.
     swapped = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
     for a, b in itertools.product(range(stride[0]), range(stride[1])):
@@ -71,6 +79,9 @@ def conv2d_weight_grad(dy, x, kernel_size, stride, padding, dilation, groups):
     """Return dweight (O, C/groups, kh, kw): the sum of ``dy * window`` over all windows."""
     geometry = Geometry(kernel_size, stride, (padding[0][0], padding[1][0]), dilation)
     x, dy = nhwc(as_channels_last(x)), nhwc(as_channels_last(dy))
+    shape = dy.shape[3], x.shape[3] // groups, *kernel_size
+    if few_pixels.applies(dy.shape[:3], shape, groups):
+        return few_pixels.weight_grad(dy, x, geometry)
     dy = dy.reshape(*dy.shape[:3], groups, dy.shape[3] // groups)
     m = columns.grouped(x.shape[3], dy.shape[4], groups, geometry)
     if _is_depthwise(x.shape[3], groups):
@@ -79,7 +90,6 @@ def conv2d_weight_grad(dy, x, kernel_size, stride, padding, dilation, groups):
         dweight = columns.weight_grad(dy, x, geometry, m)
     else:
         dweight = products.weight_grad(dy, x, geometry)
-    shape = (dy.shape[3] * dy.shape[4], x.shape[3] // groups, *kernel_size)
     return np.ascontiguousarray(dweight.reshape(shape))
 
 

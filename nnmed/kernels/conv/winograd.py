@@ -52,7 +52,7 @@ from functools import partial
 import numpy as np
 
 from nnmed.backend.arrays import as_channels_last, empty_channels_last, nhwc
-from nnmed.backend.threads import blas_single_thread, chunks, parallel_for
+from nnmed.backend.threads import chunks, parallel_for
 from nnmed.kernels.conv import im2col, volume
 from nnmed.kernels.conv.blocks import Geometry, cut, scratch, windows
 from nnmed.kernels.conv.products import SMALL_PRODUCT, even_pieces
@@ -64,8 +64,11 @@ FORMS = Form([0, 1, -1]), Form([0, 2 / 3, -2 / 3, 3 / 2, -3 / 2])
 BLOCK_COLUMNS = 8192
 # A block has at least so many tiles, to be worth reading the weights for; but the work is cut
 # into some blocks if it can, for the threads to share.
-MIN_TILES, MIN_BLOCKS = 16, 8
-MIN_SUMMED_TILES = 64
+MIN_TILES, MIN_LARGE_TILES, MIN_SUMMED_TILES, MIN_BLOCKS = 16, 64, 64, 8
+# Where that leaves few blocks, they are cut into slices of so many output channels.
+MIN_SLICE = 256
+# Moving a number to or from a tile takes as long as so many multiplications.
+COPY = 7
 # Transforming the weights costs as much as the products of so many tiles.
 WEIGHT_TILES = 25
 # The sums of the weight gradient: at least two copies, more while they are small.
@@ -125,7 +128,7 @@ def applies(dtype, kernel, stride, dilation, groups) -> bool:
 def pays(shape, channels: int, outputs: int) -> bool:
     """Tell whether it is faster than the direct form, for an (N, H, W) output."""
     form = cheapest(shape, channels, outputs)
-    return cost(form, shape, channels, outputs) < math.prod(shape) * 9 * channels * outputs
+    return cost(form, shape, channels, outputs) < 9 * math.prod(shape) * channels * outputs
 
 
 def cheapest(shape, channels: int, outputs: int) -> Form:
@@ -133,12 +136,13 @@ def cheapest(shape, channels: int, outputs: int) -> Form:
     return min(FORMS, key=lambda form: cost(form, shape, channels, outputs))
 
 
-def cost(form: Form, shape, channels: int, outputs: int) -> int:
-    """Return the number of multiplications."""
+def cost(form: Form, shape, channels: int, outputs: int) -> float:
+    """Return the time of a form, in multiplications as fast as BLAS does them."""
     (n, h, w), t2 = shape, form.t**2
     tiles = n * -(-h // form.m) * -(-w // form.m)
     transforms = t2 * t2 * channels + form.m**2 * t2 * outputs
-    return tiles * transforms + (tiles + WEIGHT_TILES) * t2 * channels * outputs
+    copies = COPY * t2 * (channels + outputs)
+    return tiles * (transforms + copies) + (tiles + WEIGHT_TILES) * t2 * channels * outputs
 
 
 def correlate(x, weight, bias, y, before, turned: bool = False):
@@ -153,24 +157,25 @@ def correlate(x, weight, bias, y, before, turned: bool = False):
     m, t2 = form.m, form.t**2
     filters = transform_weight(form, weight, turned)
     tiles = Tiles(form, y.shape, before)
-    blocks = tiles.blocks(max(channels, outputs), MIN_TILES)
+    is_large = SMALL_PRODUCT // (channels * outputs) < MIN_PIECE
+    blocks = tiles.blocks(max(channels, outputs), MIN_LARGE_TILES if is_large else MIN_TILES)
+    slices = chunks(outputs, outputs if len(blocks) >= MIN_BLOCKS // 2 else MIN_SLICE)
     back = form.output if bias is None else form.output_and_bias
 
     def task(index):
-        block = blocks[index]
+        block, part = blocks[index // len(slices)], slice(*slices[index % len(slices)])
         inputs = tiles.inputs(x, block, form.input)
-        count = inputs.shape[1] // channels
-        products = matrix_scratch("gathered", back.shape[1], count * outputs, x.dtype)
-        multiply(
-            inputs.reshape(t2, count, channels), filters, products[:t2].reshape(t2, count, -1)
-        )
+        count, width = inputs.shape[1] // channels, part.stop - part.start
+        products = matrix_scratch("gathered", back.shape[1], count * width, x.dtype)
+        by_tile = products.reshape(len(products), count, width)
+        multiply(inputs.reshape(t2, count, channels), filters[:, :, part], by_tile[:t2])
         if bias is not None:
-            products[t2].reshape(count, outputs)[...] = bias
-        result = matrix_scratch("transformed", m * m, count * outputs, x.dtype)
+            by_tile[t2] = bias[part]
+        result = matrix_scratch("transformed", m * m, count * width, x.dtype)
         transform(back, products, result)
-        tiles.put(result, y, block)
+        tiles.put(result, y[..., part], block)
 
-    parallel_for(task, len(blocks))
+    parallel_for(task, len(blocks) * len(slices))
 
 
 def weight_grad(dy, x, before):
@@ -186,8 +191,8 @@ def weight_grad(dy, x, before):
     tiles = Tiles(form, dy.shape, before)
     blocks = tiles.blocks(max(channels, outputs), MIN_SUMMED_TILES)
     count = min(len(blocks), max(2, min(MAX_SUMS, SUM_BYTES // (4 * t2 * size))))
-    sums = np.zeros((count, t2, outputs, channels), x.dtype)
-    parts = [p for p in chunks(t2, t2 if count >= MIN_BLOCKS else t2 // 2)]
+    sums = scratch("filters", (count, t2, outputs, channels), x.dtype)
+    parts = chunks(t2, t2 if count >= MIN_BLOCKS else t2 // 2)
 
     def task(index):
         which, part = divmod(index, len(parts))
@@ -197,14 +202,13 @@ def weight_grad(dy, x, before):
             right = tiles.inputs(x, block, form.input[positions])
             left = left.reshape(len(left), -1, outputs).swapaxes(1, 2)
             right = right.reshape(len(right), -1, channels)
-            add_products(left, right, sums[which, positions])
+            if block is blocks[which]:
+                np.matmul(left, right, out=sums[which, positions])
+            else:
+                add_products(left, right, sums[which, positions])
 
     parallel_for(task, count * len(parts))
-    for other in sums[1:]:
-        sums[0] += other
-    with blas_single_thread():
-        dweight = sums[:1].sum(axis=0).reshape(t2, -1).T @ form.weight
-    return dweight.reshape(outputs, channels, 3, 3)
+    return transform_sums(form, sums)
 
 
 class Tiles:
@@ -261,15 +265,16 @@ class Tiles:
 
 
 def transform_weight(form: Form, weight, turned: bool):
-    """Return the transformed filters, (t*t, C, O)."""
+    """Return the transformed filters, (t*t, C, O), a view of scratch."""
     outer, inner = weight.shape[:2]
     flat = weight.reshape(outer, inner, 9)
     if turned:  # (C, O, 9) already
         matrix, source = form.turned_weight, flat.swapaxes(1, 2)
-        result = np.empty((len(matrix), outer, inner), weight.dtype)
     else:
         matrix, source = form.weight, flat.transpose(1, 2, 0)
-        result = np.empty((len(matrix), inner, outer), weight.dtype)
+    shape = len(matrix), len(source), source.shape[2]
+    result = matrix_scratch("filters", len(matrix), shape[1] * shape[2], weight.dtype)
+    result = result.reshape(shape)
     target = result.swapaxes(0, 1)
     pieces = chunks(len(source), max(1, PRODUCT_NUMBERS // (len(matrix) * source.shape[2])))
 
@@ -281,15 +286,30 @@ def transform_weight(form: Form, weight, turned: bool):
     return result
 
 
+def transform_sums(form: Form, sums):
+    """Return dweight (O, C, 3, 3), the transformed sum of `sums` (count, t*t, O, C)."""
+    outputs, channels = sums.shape[2:]
+    dweight = np.empty((outputs, channels, 9), sums.dtype)
+    pieces = chunks(outputs, max(1, PRODUCT_NUMBERS // (form.t**2 * channels)))
+
+    def task(index):
+        piece = slice(*pieces[index])
+        total = sums[0, :, piece]
+        for other in sums[1:, :, piece]:
+            total += other
+        np.matmul(total.transpose(1, 2, 0), form.weight, out=dweight[piece])
+
+    parallel_for(task, len(pieces))
+    return dweight.reshape(outputs, channels, 3, 3)
+
+
 def transform(matrix, source, out):
     """Set ``out = matrix @ source``: a few rows, many columns, in pieces that BLAS likes."""
     count = source.shape[1]
     each = SMALL_PRODUCT // matrix.size // 64 * 64
     whole = count // each * each
     if whole:
-        left, right = (
-            a[:, :whole].reshape(len(a), -1, each).swapaxes(0, 1) for a in (source, out)
-        )
+        left, right = (a[:, :whole].reshape(len(a), -1, each).swapaxes(0, 1) for a in (source, out))
         np.matmul(matrix, left, out=right)
     if whole < count:
         np.matmul(matrix, source[:, whole:], out=out[:, whole:])

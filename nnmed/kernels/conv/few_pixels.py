@@ -1,0 +1,101 @@
+"""Convolutions with few output pixels and large weights, as at the end of a network.
+
+The time goes into reading the weights, so they are read as they lie in memory, (O, C * kh * kw):
+all windows of the batch are copied side by side into one matrix of patches, in the same order,
+and the three passes are::
+
+    y = P W^T        dP = dy W        dW = dy^T P
+
+dP is added up into dx, tap by tap. The work is cut by output or input channels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nnmed.backend.threads import chunks, parallel_for
+from nnmed.kernels.conv.blocks import Geometry, scratch, windows
+
+# More pixels are worth rearranging the weights for; patches are a megabyte at most.
+MAX_PIXELS, MAX_NUMBERS = 512, 1 << 20
+# Weights that are worth a thread's while.
+PIECE = 1 << 18
+
+
+def applies(shape, weight_shape, groups: int) -> bool:
+    """Tell whether an (N, H, W) output has few pixels beside its weights (O, C, kh, kw)."""
+    pixels, taps = math.prod(shape), math.prod(weight_shape[1:])
+    return groups == 1 and 0 < pixels <= min(MAX_PIXELS, weight_shape[0], MAX_NUMBERS // taps)
+
+
+def correlate(x, weight, y, geometry: Geometry, bias=None):
+    """Set `y` (N, H, W, O) to `x` (N, H', W', C) convolved with `weight` (O, C, kh, kw)."""
+    patches, rows = _patches(x, y.shape, geometry), weight.reshape(len(weight), -1)
+    pieces = chunks(len(rows), max(1, PIECE // rows.shape[1]))
+
+    def task(index):
+        piece = slice(*pieces[index])
+        result = (patches @ rows[piece].T).reshape(*y.shape[:3], -1)
+        np.add(result, 0 if bias is None else bias[piece], out=y[..., piece])
+
+    parallel_for(task, len(pieces))
+
+
+def input_grad(dy, weight, dx, geometry: Geometry):
+    """Set `dx` (N, H', W', C) to the gradient of :func:`correlate` with respect to `x`."""
+    outputs, channels, *kernel = weight.shape
+    n, h, w = dy.shape[:3]
+    flat = dy.reshape(-1, outputs)
+    pieces = chunks(channels, max(1, PIECE * channels // weight.size))
+    taps = [_tap(geometry, u, v, (h, w), dx.shape[1:3]) for u, v in np.ndindex(*kernel)]
+
+    def task(index):
+        piece = slice(*pieces[index])
+        target = dx[..., piece]
+        target[...] = 0
+        columns = weight[:, piece].reshape(outputs, -1)
+        patches = (flat @ columns).reshape(n, h, w, -1, len(taps))
+        for number, (inside, seen) in enumerate(taps):
+            target[(slice(None), *inside)] += patches[(slice(None), *seen)][..., number]
+
+    parallel_for(task, len(pieces))
+
+
+def weight_grad(dy, x, geometry: Geometry):
+    """Return dweight (O, C, kh, kw), the sum of ``dy * window`` over all windows."""
+    patches = _patches(x, dy.shape, geometry)
+    flat = dy.reshape(len(patches), -1)
+    rows = np.empty((flat.shape[1], patches.shape[1]), dy.dtype)
+    pieces = chunks(len(rows), max(1, PIECE // rows.shape[1]))
+
+    def task(index):
+        piece = slice(*pieces[index])
+        np.matmul(flat[:, piece].T, patches, out=rows[piece])
+
+    parallel_for(task, len(pieces))
+    return rows.reshape(len(rows), x.shape[3], *geometry.kernel)
+
+
+def _patches(x, shape, geometry: Geometry):
+    """Return all windows as a matrix (N * H * W, C * kh * kw), a view of scratch."""
+    n, h, w = shape[:3]
+    seen = windows(x, (0, n, 0, h), w, geometry).transpose(0, 1, 2, 5, 3, 4)
+    patches = scratch("patches", seen.shape, x.dtype)
+    np.copyto(patches, seen)
+    return patches.reshape(n * h * w, -1)
+
+
+def _tap(geometry: Geometry, u: int, v: int, outputs, inputs):
+    """Return the input pixels that tap (u, v) reads, and the output pixels that read them."""
+    inside, seen = [], []
+    for axis, tap in enumerate((u, v)):
+        stride = geometry.stride[axis]
+        offset = tap * geometry.dilation[axis] - geometry.before[axis]
+        first = max(0, -(offset // stride))
+        stop = max(first, min(outputs[axis], (inputs[axis] - 1 - offset) // stride + 1))
+        start = first * stride + offset
+        inside.append(slice(start, start + (stop - first) * stride, stride))
+        seen.append(slice(first, stop))
+    return inside, seen
