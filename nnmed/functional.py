@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from nnmed.ops.activation import elu, erf, gelu, leaky_relu, relu, sigmoid, silu, tanh
-from nnmed.ops.adaptive_pooling import adaptive_avg_pool2d, adaptive_max_pool2d
+from nnmed.ops.adaptive_pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+)
 from nnmed.ops.bilinear import bilinear
 from nnmed.ops.binary_cross_entropy import binary_cross_entropy, binary_cross_entropy_with_logits
 from nnmed.ops.conv_functions import (
@@ -34,6 +41,7 @@ from nnmed.ops.likelihood_loss import gaussian_nll_loss, kl_div, poisson_nll_los
 from nnmed.ops.linalg import linear
 from nnmed.ops.loss import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from nnmed.ops.lovasz_loss import lovasz_hinge_loss, lovasz_softmax_loss
+from nnmed.ops.lp_pooling import lp_pool1d, lp_pool2d, lp_pool3d
 from nnmed.ops.margin_loss import (
     multi_margin_loss,
     multilabel_margin_loss,
@@ -44,7 +52,14 @@ from nnmed.ops.nll_loss import nll_loss
 from nnmed.ops.normalization import batch_norm
 from nnmed.ops.pad import pad
 from nnmed.ops.pixel_shuffle import channel_shuffle, pixel_shuffle, pixel_unshuffle
-from nnmed.ops.pooling import avg_pool2d, max_pool2d
+from nnmed.ops.pooling import (
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 from nnmed.ops.segmentation_loss import (
     boundary_loss,
     dice_ce_loss,
@@ -54,13 +69,20 @@ from nnmed.ops.segmentation_loss import (
     tversky_loss,
 )
 from nnmed.ops.softmax import log_softmax, softmax
+from nnmed.ops.unpooling import max_unpool1d, max_unpool2d, max_unpool3d
 from nnmed.ops.vector_normalization import local_response_norm, normalize
 
 __all__ = [
+    "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
     "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
     "affine_grid",
+    "avg_pool1d",
     "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "bilinear",
     "binary_cross_entropy",
@@ -102,8 +124,16 @@ __all__ = [
     "log_softmax",
     "lovasz_hinge_loss",
     "lovasz_softmax_loss",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "margin_ranking_loss",
+    "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "mse_loss",
     "multi_margin_loss",
     "multilabel_margin_loss",

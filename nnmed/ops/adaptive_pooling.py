@@ -1,4 +1,4 @@
-"""Max and average pooling to a given output size."""
+"""Max and average pooling of signals, pictures and volumes to a given output size."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 
 from nnmed import kernels
 from nnmed.autograd import Op, Tensor
-from nnmed.ops.arguments import check_positive, pair
+from nnmed.ops.arguments import check_positive, per_axis
 from nnmed.ops.pictures import pictures
-from nnmed.ops.pooling import MaxPool2d, ScatterPlane
+from nnmed.ops.pooling_axes import pool_axes
+from nnmed.ops.pooling_ops import MaxPool2d, ScatterPlane
 
 _DX = r"\frac{\partial L}{\partial x_{ncab}} = "
 _DY = r"\frac{\partial L}{\partial y_{ncij}}"
@@ -91,8 +92,17 @@ class AdaptiveAvgPool2dInputGrad(Op):
         return AdaptiveAvgPool2d(self.input_shapes[0][2:])(dy)
 
 
+def adaptive_max_pool1d(input, output_size, return_indices=False):
+    """Return the largest value of each of `output_size` windows that cover a signal.
+
+    Arguments, result and errors are those of :func:`adaptive_max_pool2d` with one axis: `input`
+    is ``(N, C, L)`` or ``(C, L)``, and a position is counted along L.
+    """
+    return _adaptive_max_pool("adaptive_max_pool1d", 1, input, output_size, return_indices)
+
+
 def adaptive_max_pool2d(input, output_size, return_indices=False):
-    """Return the largest value of each of ``output_size`` windows that cover a picture.
+    """Return the largest value of each of `output_size` windows that cover a picture.
 
     Parameters
     ----------
@@ -103,15 +113,30 @@ def adaptive_max_pool2d(input, output_size, return_indices=False):
     return_indices : bool
         Return also the positions ``row * W + column`` of the maxima, int64.
     """
-    x, batched = pictures("adaptive_max_pool2d", input)
-    op = AdaptiveMaxPool2d(_adaptive_size("adaptive_max_pool2d", output_size, x.shape))
-    y = batched(op(x))
-    indices, op.indices = op.indices, None  # the graph need not hold them
-    return (y, batched(Tensor._wrap(indices))) if return_indices else y
+    return _adaptive_max_pool("adaptive_max_pool2d", 2, input, output_size, return_indices)
+
+
+def adaptive_max_pool3d(input, output_size, return_indices=False):
+    """Return the largest value of each of `output_size` windows that cover a volume.
+
+    Arguments, result and errors are those of :func:`adaptive_max_pool2d` with three axes:
+    `input` is ``(N, C, D, H, W)`` or ``(C, D, H, W)``, and a position is
+    ``(depth * H + row) * W + column``.
+    """
+    return _adaptive_max_pool("adaptive_max_pool3d", 3, input, output_size, return_indices)
+
+
+def adaptive_avg_pool1d(input, output_size) -> Tensor:
+    """Return the mean of each of `output_size` windows that cover a signal.
+
+    Arguments, result and errors are those of :func:`adaptive_avg_pool2d` with one axis: `input`
+    is ``(N, C, L)`` or ``(C, L)``.
+    """
+    return _adaptive_avg_pool("adaptive_avg_pool1d", 1, input, output_size)
 
 
 def adaptive_avg_pool2d(input, output_size) -> Tensor:
-    """Return the mean of each of ``output_size`` windows that cover a picture.
+    """Return the mean of each of `output_size` windows that cover a picture.
 
     Parameters
     ----------
@@ -120,15 +145,35 @@ def adaptive_avg_pool2d(input, output_size) -> Tensor:
     output_size : int or pair of (int or None)
         Rows and columns of the result; None keeps those of the input.
     """
-    x, batched = pictures("adaptive_avg_pool2d", input)
-    size = _adaptive_size("adaptive_avg_pool2d", output_size, x.shape)
-    return batched(AdaptiveAvgPool2d(size)(x))
+    return _adaptive_avg_pool("adaptive_avg_pool2d", 2, input, output_size)
 
 
-def _adaptive_size(name, output_size, shape):
-    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * 2
-    if len(sizes) == 2:
+def adaptive_avg_pool3d(input, output_size) -> Tensor:
+    """Return the mean of each of `output_size` windows that cover a volume.
+
+    Arguments, result and errors are those of :func:`adaptive_avg_pool2d` with three axes:
+    `input` is ``(N, C, D, H, W)`` or ``(C, D, H, W)``.
+    """
+    return _adaptive_avg_pool("adaptive_avg_pool3d", 3, input, output_size)
+
+
+def _adaptive_max_pool(name, dims, input, output_size, return_indices):
+    x, batched = pictures(name, input, dims)
+    size = _adaptive_size(name, dims, output_size, x.shape)
+    y, indices = pool_axes(x, lambda along: AdaptiveMaxPool2d(along(size, 1)))
+    return (batched(y), batched(Tensor._wrap(indices))) if return_indices else batched(y)
+
+
+def _adaptive_avg_pool(name, dims, input, output_size):
+    x, batched = pictures(name, input, dims)
+    size = _adaptive_size(name, dims, output_size, x.shape)
+    return batched(pool_axes(x, lambda along: AdaptiveAvgPool2d(along(size, 1)))[0])
+
+
+def _adaptive_size(name, dims, output_size, shape):
+    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * dims
+    if len(sizes) == dims:
         sizes = [n if size is None else size for n, size in zip(shape[2:], sizes)]
-    size = pair(sizes, "output_size")
+    size = per_axis(sizes, dims, "output_size")
     check_positive(name, output_size=size)
     return size

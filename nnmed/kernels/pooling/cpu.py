@@ -25,6 +25,7 @@ __all__ = [
     "max_pool2d",
     "max_pool2d_indices",
     "max_pool2d_input_grad",
+    "place_plane",
     "scatter_plane",
 ]
 
@@ -72,6 +73,21 @@ def scatter_plane(values, indices, size):
     def task(image):
         flat = target[image].reshape(-1)
         np.add.at(flat, (marks[image] * c + channel).reshape(-1), source[image].reshape(-1))
+
+    parallel_for(task, n)
+    return result
+
+
+def place_plane(values, indices, size):
+    """Return zeros of `size` with each value written at its index, the last where it repeats."""
+    n, c = values.shape[:2]
+    result = zeros_channels_last((n, c, *size), values.dtype)
+    source, marks, target = nhwc(values), nhwc(indices), nhwc(result)
+    channel = np.arange(c)
+
+    def task(image):
+        flat = target[image].reshape(-1)
+        flat[(marks[image] * c + channel).reshape(-1)] = source[image].reshape(-1)
 
     parallel_for(task, n)
     return result

@@ -74,6 +74,15 @@ def scatter_plane(values, indices, size):
     return result.astype(values.dtype)
 
 
+def place_plane(values, indices, size):
+    """Return zeros of `size` with each value written at its index, the last where it repeats."""
+    result = np.zeros((*values.shape[:2], *size), values.dtype)
+    for b, k, i, j in np.ndindex(*values.shape):
+        row, column = divmod(int(indices[b, k, i, j]), size[1])
+        result[b, k, row, column] = values[b, k, i, j]
+    return result
+
+
 def gather_plane(x, indices):
     """Return the values of `x` at the indices: the adjoint of :func:`scatter_plane`."""
     result = np.zeros(indices.shape, x.dtype)
