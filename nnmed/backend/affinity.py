@@ -11,6 +11,7 @@ Only Linux lets a process ask for this; elsewhere nothing is done.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import threading
@@ -74,7 +75,6 @@ class Apart:
 
 
 def _set_processors(thread: int, processors: set[int]) -> None:
-    try:
+    # An error means that the thread has ended, or that the system took a processor away.
+    with contextlib.suppress(OSError):
         os.sched_setaffinity(thread, processors)
-    except OSError:  # the thread has ended, or the system took a processor away: no harm
-        pass

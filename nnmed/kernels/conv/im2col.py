@@ -1,7 +1,7 @@
 """The direct form of convolution: sums over windows, which are copied side by side.
 
-All three functions are sums over windows, so two routines do the work: ``correlate`` (a sum over taps
-and input channels, one output pixel at a time) and ``weight_grad`` (a sum over pixels).
+All three functions are sums over windows, so two routines do the work: ``correlate`` (a sum over
+taps and input channels, one output pixel at a time) and ``weight_grad`` (a sum over pixels).
 They exist as matrix products over blocks of pixels (products.py), which few channels share
 by the column (columns.py), and for one channel a group as element-wise products
 (depthwise.py). Few pixels beside large weights have ways of their own (few_pixels.py).
