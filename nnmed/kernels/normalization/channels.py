@@ -57,11 +57,13 @@ class Channels:
     def for_pieces(self, task, *arrays):
         """Call ``task(*pieces)`` on the worker threads, for all pieces of `arrays`.
 
-        An array comes from :meth:`view` or :meth:`spread`; None stays None.
+        An array comes from :meth:`view` or :meth:`spread`; None stays None. The last pieces
+        come first: the sums taken before have left them in the cache.
         """
+        last = len(self._pieces) - 1
 
         def run(index):
-            quietly(task, *(self._take(array, index) for array in arrays))
+            quietly(task, *(self._take(array, last - index) for array in arrays))
 
         parallel_for(run, len(self._pieces))
 
