@@ -42,6 +42,17 @@ class Segmentation(NamedTuple):
             result[:, channel] = here if self.kept is None else here & self.kept
         return result
 
+    def volumes(self):
+        """Return how many pixels each class has in each image, (N, C) in the input's dtype."""
+        images, classes = self.input.shape[:2]
+        labels = self.labels.reshape(images, -1)
+        kept = None if self.kept is None else self.kept.reshape(images, -1)
+        result = np.empty((images, max(classes, 2)), self.input.dtype)
+        for n, row in enumerate(labels):
+            row = row if kept is None else row[kept[n]]
+            result[n] = np.bincount(row, minlength=result.shape[1])
+        return result[:, 1:] if classes == 1 else result
+
     def count(self) -> int:
         """Return how many pixels are not ignored."""
         return self.labels.size if self.kept is None else int(self.kept.sum())

@@ -12,23 +12,24 @@ and pixels labelled `ignore_index` take no part.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from nnmed.autograd import Tensor
+from nnmed.autograd import Op, Tensor
 from nnmed.backend.arrays import array_module
 from nnmed.errors import ShapeError, UsageError
+from nnmed.kernels import select
 from nnmed.ops.activation import sigmoid
 from nnmed.ops.arguments import as_tensor, check_same_dtype
 from nnmed.ops.binary_cross_entropy import BCEWithLogits
 from nnmed.ops.cross_entropy import cross_entropy
 from nnmed.ops.label_map import Segmentation, segmentation
-from nnmed.ops.linalg import einsum
 from nnmed.ops.loss_base import array_of, check_reduction, constant, reduced
 from nnmed.ops.reduction import mean, sum
 from nnmed.ops.selection import clip, where
-from nnmed.ops.shape import concatenate, reshape
+from nnmed.ops.shape import broadcast_to, concatenate, reshape
 from nnmed.ops.softmax import softmax
 
 
@@ -113,7 +114,9 @@ def generalized_dice_loss(
     name = "generalized_dice_loss"
     check_reduction(name, reduction)
     maps = segmentation(name, input, target, ignore_index)
-    overlap = _overlap(maps, include_background, batch, both_of_single=True)
+    # Of a single logit the background is left in: it is the paper's second class.
+    include_background = include_background or maps.input.shape[1] == 1
+    overlap = _overlap(_with_background(maps), include_background, batch)
     weight = Tensor._wrap(_inverse_squares(overlap.present._array))
     above = 2.0 * sum(weight * overlap.hits, -1) + smooth
     below = sum(weight * (overlap.predicted + overlap.present), -1) + smooth
@@ -256,11 +259,49 @@ def boundary_loss(
     if phi.shape != x.shape:
         raise ShapeError(f"{name}: distance_map {phi.shape} must have the shape of input {x.shape}")
     p = sigmoid(x) if x.shape[1] == 1 else softmax(x, 1)
-    means = _pixel_sums(p, phi) * (1 / max(int(np.prod(x.shape[2:])), 1))
+    means = mean(p * phi, tuple(range(2, x.ndim)))
     return reduced(means if include_background or x.shape[1] == 1 else means[:, 1:], reduction)
 
 
-class _Overlap(NamedTuple):
+class Overlap(Op):
+    """y_0nc = sum_i p_nci [t_ni = c],   y_1nc = sum_i p_nci^q,   dp = dy_0 [t = c] + dy_1 q p^(q-1)
+
+    The sums run over the pixels i of image n that are not ignored; q is 1 or 2.
+    """
+
+    forward_latex = r"y_{0nc} = \sum_i p_{nci}\, [t_{ni} = c], \quad y_{1nc} = \sum_i p_{nci}^q"
+    backward_latex = {
+        "p": r"\frac{\partial L}{\partial p_{nci}} = "
+        r"\frac{\partial L}{\partial y_{0nc}} [t_{ni} = c] + "
+        r"\frac{\partial L}{\partial y_{1nc}}\, q\, p_{nci}^{q-1}"
+    }
+
+    def __init__(self, labels, kept, squared: bool):
+        self.labels, self.kept_pixels, self.squared = labels, kept, squared
+
+    def forward(self, p):
+        self.keep(inputs=(0,))
+        return select("loss", p).overlap(p, self.labels, self.kept_pixels, self.squared)
+
+    def fused_backward(self, dy):
+        p = self.inputs[0]._array
+        kernels = select("loss", p)
+        return kernels.overlap_grad(dy, p, self.labels, self.kept_pixels, self.squared)
+
+    def backward(self, dy):
+        (p,) = self.inputs
+        hits, all_pixels = (reshape(part, (*p.shape[:2], *[1] * (p.ndim - 2))) for part in dy)
+        hot = Tensor._wrap(Segmentation(p, self.labels, self.kept_pixels).one_hot())
+        rest = all_pixels * p * 2.0 if self.squared else broadcast_to(all_pixels, p.shape)
+        if self.kept_pixels is not None:
+            rest = rest * Tensor._wrap(self.kept_pixels[:, None].astype(p.dtype))
+        return hits * hot + rest
+
+    def flops(self, inputs, output):
+        return 3 * math.prod(inputs[0])
+
+
+class _Sums(NamedTuple):
     """Sums over the pixels of p t, p (or p^2) and t; (N, C), or (C,) for a whole batch."""
 
     hits: Tensor
@@ -268,39 +309,21 @@ class _Overlap(NamedTuple):
     present: Tensor
 
 
-def _overlap(
-    maps: Segmentation, include_background, batch, squared=False, both_of_single=False
-) -> _Overlap:
-    p, t = maps.probabilities, maps.one_hot()
-    xp, kept = array_module(t), maps.kept
-    if p.shape[1] == 1 and both_of_single:
-        p = concatenate([sigmoid(-maps.input), p], 1)
-        inverse = 1 - t if kept is None else kept[:, None] - t
-        t = xp.concatenate([inverse, t], 1)
-    elif p.shape[1] > 1 and not include_background:
-        p, t = p[:, 1:], t[:, 1:]
-    present = Tensor._wrap(t.sum(tuple(range(2, t.ndim)), dtype=np.float64).astype(t.dtype))
-    hits = _pixel_sums(p, Tensor._wrap(t))
-    counted = None if kept is None else Tensor._wrap(kept[:, None].astype(t.dtype))
-    predicted = _pixel_sums(p * p if squared else p, counted)
-    if batch:
-        return _Overlap(sum(hits, 0), sum(predicted, 0), sum(present, 0))
-    return _Overlap(hits, predicted, present)
+def _overlap(maps: Segmentation, include_background, batch, squared=False) -> _Sums:
+    both = Overlap(maps.labels, maps.kept, squared)(maps.probabilities)
+    sums = _Sums(both[0], both[1], Tensor._wrap(maps.volumes()))
+    if maps.input.shape[1] > 1 and not include_background:
+        sums = _Sums(*(part[:, 1:] for part in sums))
+    return _Sums(*(sum(part, 0) for part in sums)) if batch else sums
 
 
-def _pixel_sums(p: Tensor, factor: Tensor | None) -> Tensor:
-    """Return the sum over the pixels of p, times `factor` if there is one, (N, C).
-
-    In two steps, since float32 loses digits in a long sum.
-    """
-    lines = (*p.shape[:2], p.shape[2], -1) if p.numel() else (*p.shape[:2], 0, 0)
-    p = reshape(p, lines)
-    if factor is None:
-        return sum(einsum("ncdl->ncd", p), 2)
-    factor = reshape(factor, (factor.shape[0], factor.shape[1], *lines[2:]))
-    if factor.shape[1] == p.shape[1]:
-        return sum(einsum("ncdl,ncdl->ncd", p, factor), 2)
-    return sum(einsum("ncdl,ndl->ncd", p, factor[:, 0]), 2)
+def _with_background(maps: Segmentation) -> Segmentation:
+    """Return a single logit x as two, 0 and x, whose softmax is its sigmoid."""
+    x = maps.input
+    if x.shape[1] > 1:
+        return maps
+    zero = Tensor._wrap(array_module(x._array).zeros_like(x._array))
+    return maps._replace(input=concatenate([zero, x], 1))
 
 
 def _dice(overlap, smooth):

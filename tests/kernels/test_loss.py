@@ -111,3 +111,24 @@ def test_times_broadcasts_over_the_classes_in_any_layout():
     result = cpu.times(dx, dy[:, None])
     assert result is dx
     np.testing.assert_array_equal(dx, expected)
+
+
+@pytest.mark.parametrize("classes", [1, 3, 40])
+@pytest.mark.parametrize("few", [1, 7, 10**6])
+def test_overlap_in_any_layout_and_blocks(classes, few, monkeypatch):
+    rng = np.random.default_rng(0)
+    numbers = rng.uniform(size=(2, classes, 5, 6))
+    labels, kept = rng.integers(0, max(classes, 2), (2, 5, 6)), rng.uniform(size=(2, 5, 6)) > 0.3
+    dy = rng.standard_normal((2, 2, classes))
+    monkeypatch.setattr("nnmed.kernels.rows.CHUNK", few)
+    for order in ((0, 1, 2, 3), (0, 2, 3, 1), (3, 2, 1, 0)):
+        p = np.ascontiguousarray(numbers.transpose(order)).transpose(np.argsort(order))
+        for squared, counted in ((False, None), (True, kept)):
+            arguments = p, labels, counted, squared
+            expected = reference.overlap(*arguments)
+            np.testing.assert_allclose(cpu.overlap(*arguments), expected, rtol=1e-12)
+            dp = cpu.overlap_grad(dy, *arguments)
+            np.testing.assert_allclose(dp, reference.overlap_grad(dy, *arguments), rtol=1e-12)
+            assert dp.strides == p.strides
+    gaps = np.repeat(numbers, 2, axis=3)[..., ::2]
+    np.testing.assert_allclose(cpu.overlap_grad(dy, gaps, labels, kept, True), dp)

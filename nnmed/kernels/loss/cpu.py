@@ -13,10 +13,12 @@ from nnmed.kernels.elementwise import flatten, for_chunks, memory_order, take, z
 from nnmed.kernels.loss.cross_entropy import cross_entropy, nll_loss, soft_cross_entropy
 from nnmed.kernels.loss.lovasz import lovasz_weights
 from nnmed.kernels.loss.one_pass import one_pass
+from nnmed.kernels.loss.overlap import overlap, overlap_grad
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "l1_loss",
-    "lovasz_weights", "mse_loss", "nll_loss", "smooth_l1_loss", "soft_cross_entropy", "times",
+    "lovasz_weights", "mse_loss", "nll_loss", "overlap", "overlap_grad", "smooth_l1_loss",
+    "soft_cross_entropy", "times",
 ]  # fmt: skip
 
 

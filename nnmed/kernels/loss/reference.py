@@ -143,6 +143,30 @@ def lovasz_weights(errors, truth, kept):
     return weights
 
 
+def overlap(p, labels, kept, squared):
+    """y_0 = sum of p [label = c], y_1 = sum of p (or p**2), over the pixels of an image."""
+    sums = np.zeros((2, *p.shape[:2]))
+    for n, c in np.ndindex(*p.shape[:2]):
+        for place in np.ndindex(*p.shape[2:]):
+            if kept is None or kept[(n, *place)]:
+                value, name = float(p[(n, c, *place)]), 1 if p.shape[1] == 1 else c
+                sums[0, n, c] += value * (labels[(n, *place)] == name)
+                sums[1, n, c] += value**2 if squared else value
+    return sums.astype(p.dtype)
+
+
+def overlap_grad(dy, p, labels, kept, squared):
+    """dp = dy_0 [label = c] + dy_1 (or 2 p dy_1); 0 in pixels that do not count."""
+    dp = np.zeros(p.shape, p.dtype)
+    for n, c, *place in np.ndindex(*p.shape):
+        if kept is None or kept[(n, *place)]:
+            here, name = (n, c, *place), 1 if p.shape[1] == 1 else c
+            slope = 2 * float(p[here]) if squared else 1.0
+            hit = float(labels[(n, *place)] == name)
+            dp[here] = hit * float(dy[0, n, c]) + slope * float(dy[1, n, c])
+    return dp
+
+
 def _row_loss(q, x, place, dx):
     """Return -sum of q log(p) in one row; write its gradient, sum(q) p - q, into dx."""
     row = _row(x, place)
