@@ -218,14 +218,6 @@ class _Edge(NamedTuple):
         slope[below | above] = 0
         return slope, np.where(below, 0, np.where(above, size - 1, shift))
 
-    def pixels(self, position, size):
-        """Return whole positions as indices of pixels, -1 outside."""
-        if self.padding_mode != "zeros":
-            slope, shift = self.fold(position, size)
-            position = position * slope + shift
-        inside = (position >= 0) & (position < size)
-        return np.where(inside, position, -1).astype(np.intp)
-
 
 def _taps(grid, sizes, mode, edge):
     """Return which pixels the samples read, and with what weights.
@@ -239,7 +231,7 @@ def _taps(grid, sizes, mode, edge):
     Returns
     -------
     index : array of int, (K, N, P)
-        Positions in the flattened picture, -1 outside.
+        Positions in the flattened picture, negative outside.
     weight : Tensor, (K, N, P)
     """
     position = _positions(grid, sizes, edge.align_corners)
@@ -248,18 +240,24 @@ def _taps(grid, sizes, mode, edge):
         slope, shift = (np.stack(parts).astype(position.dtype) for parts in zip(*folds))
         position = position * Tensor._wrap(slope) + Tensor._wrap(shift)
     first, weights = _WEIGHTS[mode](position)
-    taps = len(weights)
-    pixels = [
-        np.stack([edge.pixels(line + k, size) for k in range(taps)])
-        for line, size in zip(first, sizes)
-    ]
-    index, weight, stride = pixels[0], weights[:, 0], sizes[0]
-    for axis in range(1, len(sizes)):  # every tap so far with every tap along this axis
-        shape = (taps * len(index), *index.shape[1:])
-        steps = pixels[axis][:, None]
-        index = np.where((index < 0) | (steps < 0), -1, index + stride * steps).reshape(shape)
-        weight = weight * reshape(weights[:, axis], (taps, 1, *shape[1:]))
-        weight, stride = reshape(weight, shape), stride * sizes[axis]
+    taps, size = len(weights), math.prod(sizes)
+    index, weight, stride = None, None, 1
+    for axis, length in enumerate(sizes):
+        pixels = first[axis] + np.arange(taps, dtype=first.dtype).reshape(-1, 1, 1)
+        if edge.padding_mode != "zeros" and mode == "bicubic":
+            slope, shift = edge.fold(pixels, length)
+            pixels = pixels * slope + shift
+        pixels = pixels.astype(np.intp)
+        inside = pixels.view(np.uintp) < length  # as unsigned numbers, negative ones are huge
+        steps = np.where(inside, pixels * stride, -size)  # negative, whatever is added to it
+        stride *= length
+        if index is None:
+            index, weight = steps, weights[:, axis]
+        else:  # every tap so far with every tap along this axis
+            shape = (taps * len(index), *index.shape[1:])
+            index = (index + steps[:, None]).reshape(shape)
+            factor = reshape(weights[:, axis], (taps, 1, *shape[1:]))
+            weight = reshape(weight * factor, shape)
     return index, weight
 
 

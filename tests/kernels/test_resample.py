@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nnmed.kernels import blocks
-from nnmed.kernels.resample import cpu, cpu_interpolate, cpu_pad, reference
+from nnmed.kernels.resample import cpu, cpu_interpolate, cpu_pad, cpu_sample, reference
 from nnmed.kernels.resample.taps import (
     Taps,
     antialiased_taps,
@@ -15,6 +15,7 @@ from nnmed.kernels.resample.taps import (
     linear_taps,
     nearest_taps,
 )
+from nnmed.kernels.resample.windows import Windows
 
 DTYPE = np.dtype(np.float64)
 KINDS = ["nearest", "linear", "cubic", "area", "antialiased"]
@@ -25,6 +26,7 @@ SIZES = [(1, 1), (1, 4), (9, 1), (5, 12), (12, 5), (7, 7), (6, 12), (12, 6), (40
 def block_size(request, monkeypatch):
     monkeypatch.setattr(cpu_interpolate, "PIECE", request.param)
     monkeypatch.setattr(cpu_pad, "BLOCK", request.param)
+    monkeypatch.setattr(cpu_sample, "BLOCK", request.param)
 
 
 def taps_of(kind, size, output_size):
@@ -146,3 +148,36 @@ def test_a_constant_pads_every_axis(shape, widths):
     np.testing.assert_array_equal(y, reference.pad(x, widths, "constant", 7))
     dx = cpu.pad_input_grad(y, widths, "constant")
     np.testing.assert_array_equal(dx, reference.pad_input_grad(y, widths, "constant"))
+
+
+@pytest.mark.parametrize("channels", [1, 7])
+def test_sampling_and_its_gradients_equal_loops(channels):
+    rng = np.random.default_rng(4)
+    x, dy = rng.standard_normal((2, channels, 11)), rng.standard_normal((2, channels, 50))
+    index, weight = rng.integers(-2, 11, (3, 2, 50)), rng.standard_normal((3, 2, 50))
+    x[1, 0, 0] = np.nan  # where indices are clipped to
+    index[index == 0] = 1
+    for name, arguments in (
+        ("sample", (x, index, weight)),
+        ("sample_input_grad", (dy, index, weight, 11)),
+        ("sample_weight_grad", (dy, x, index)),
+    ):
+        y, expected = (getattr(kernel, name)(*arguments) for kernel in (cpu, reference))
+        assert np.isfinite(y).all()
+        np.testing.assert_allclose(y, expected, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        Windows((2, 2), (1, 1), (0, 0), (1, 1)),
+        Windows((3, 2), (2, 1), (2, 1), (1, 3)),
+        Windows((1, 1), (1, 1), (3, 0), (2, 2)),
+    ],
+)
+def test_windows_and_back_equal_loops(windows):
+    x = np.random.default_rng(4).standard_normal((2, 3, 6, 7))
+    y, expected = (kernel.unfold(x, windows) for kernel in (cpu, reference))
+    np.testing.assert_array_equal(y, expected)
+    dx, expected = (kernel.fold(y, windows, (6, 7)) for kernel in (cpu, reference))
+    np.testing.assert_allclose(dx, expected, atol=1e-13)

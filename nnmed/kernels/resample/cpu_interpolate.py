@@ -41,8 +41,8 @@ def interpolate(x, taps):
     axes = _order(taps)
 
     def task(number):
-        n0, n1, *bounds = pieces[number]
-        start, stop = bounds[0] * step, min(bounds[1] * step, len(first))
+        n0, n1, b0, b1 = pieces[number]
+        start, stop = b0 * step, min(b1 * step, len(first))
         low, high = first.window(start, stop)
         block = np.ascontiguousarray(source[n0:n1, low:high])
         out = target[n0:n1, start:stop]

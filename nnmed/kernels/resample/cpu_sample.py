@@ -44,9 +44,11 @@ def sample_input_grad(dy, index, weight, size):
             part = slice(start, stop)
             values = np.ascontiguousarray(source[image, part])
             for spots, weights in zip(index[:, image, part], weight[:, image, part]):
-                inside = np.flatnonzero(spots >= 0)
-                shares = (values * weights[:, None])[inside]
-                flat = spots[inside, None] * c + channels
+                shares = values * weights[:, None]
+                inside = spots >= 0
+                if not inside.all():
+                    spots, shares = spots[inside], shares[inside]
+                flat = spots[:, None] * c + channels
                 np.add.at(total, flat.reshape(-1), shares.reshape(-1))
         target[image] = total.reshape(size, c)
 

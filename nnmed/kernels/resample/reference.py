@@ -1,4 +1,4 @@
-"""Resampling and padding spelled as loops. Taps are those of taps.py."""
+"""Resampling, padding and windows spelled as loops. Taps are those of taps.py."""
 
 from __future__ import annotations
 
@@ -105,8 +105,9 @@ def unfold(x, windows):
 def fold(x, windows, size):
     """Return the pictures (N, C, *size) in which each window is added where it was read."""
     (kh, kw), counts = windows.kernel, windows.counts(size)
-    columns = x.reshape(len(x), -1 if x.size else x.shape[1] // (kh * kw), kh, kw, *counts)
-    y = np.zeros((len(x), columns.shape[1], *size))
+    channels = x.shape[1] // (kh * kw)
+    columns = x.reshape(len(x), channels, kh, kw, *counts)
+    y = np.zeros((len(x), channels, *size))
     for u, v, i, j in np.ndindex(kh, kw, *counts):
         place = _read_by((u, v), (i, j), windows, size)
         if place is not None:
