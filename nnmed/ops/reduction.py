@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from nnmed.autograd import Op, Tensor
 from nnmed.backend.arrays import array_module
 from nnmed.backend.products import channel_sums
 from nnmed.errors import DTypeError, ShapeError
+from nnmed.kernels.elementwise import quietly
 from nnmed.ops.arguments import as_tensor, dimension, dimensions
 from nnmed.ops.elementwise import clone
 from nnmed.ops.indexing import getitem
@@ -63,15 +65,20 @@ class Mean(Op):
         self.dims, self.keepdim = dims, keepdim
 
     def forward(self, x):
-        self.count = int(np.prod([x.shape[d] for d in self.dims], dtype=np.int64))
+        self.count = math.prod([x.shape[d] for d in self.dims])
         # 0 / 0 is NaN here, as in PyTorch, without NumPy's warning for an empty mean.
-        with np.errstate(invalid="ignore"):
-            return np.true_divide(
-                x.sum(axis=self.dims, keepdims=self.keepdim), self.count, dtype=x.dtype
-            )
+        return quietly(self._divided, x.sum(axis=self.dims, keepdims=self.keepdim))
+
+    def _divided(self, total):
+        return np.true_divide(total, self.count, dtype=total.dtype)
 
     def backward(self, dy):
         return _repeat(dy / (self.count or 1), self.input_shapes[0], self.dims)
+
+    def fused_backward(self, dy):
+        shape = self.input_shapes[0]
+        share = dy.reshape(_with_ones(shape, self.dims)) / (self.count or 1)
+        return np.broadcast_to(share, shape)
 
     def flops(self, inputs, output):
         return int(np.prod(inputs[0], dtype=np.int64))

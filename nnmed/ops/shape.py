@@ -218,12 +218,17 @@ def broadcast_to(x, shape) -> Tensor:
 
 def broadcast_operands(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Broadcast those of the two that need a gradient; NumPy does the rest."""
-    if a._array.shape != b._array.shape:
-        shape = broadcast_shapes(a._array.shape, b._array.shape)
-        if a._requires_grad and a._array.shape != shape:
-            a = BroadcastTo(shape)(a)
-        if b._requires_grad and b._array.shape != shape:
-            b = BroadcastTo(shape)(b)
+    shape_a, shape_b = a._array.shape, b._array.shape
+    if shape_a == shape_b or not (shape_b or b._requires_grad):  # often b is a plain number
+        return a, b
+    try:  # faster than from the shapes
+        shape = np.broadcast(a._array, b._array).shape
+    except (TypeError, ValueError):  # arrays of CuPy, or an error to be explained
+        shape = broadcast_shapes(shape_a, shape_b)
+    if a._requires_grad and shape_a != shape:
+        a = BroadcastTo(shape)(a)
+    if b._requires_grad and shape_b != shape:
+        b = BroadcastTo(shape)(b)
     return a, b
 
 
