@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
-from nnmed.ops.activation import elu, erf, gelu, leaky_relu, relu, sigmoid, silu, tanh
+from nnmed.ops.activation import erf, gelu, leaky_relu, relu, sigmoid, silu, tanh
+from nnmed.ops.activation_piecewise import (
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    prelu,
+    relu6,
+    rrelu,
+    softshrink,
+    threshold,
+)
+from nnmed.ops.activation_smooth import (
+    celu,
+    elu,
+    glu,
+    logsigmoid,
+    mish,
+    selu,
+    softplus,
+    softsign,
+    tanhshrink,
+)
 from nnmed.ops.adaptive_pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -24,6 +46,13 @@ from nnmed.ops.conv_functions import (
 from nnmed.ops.cross_entropy import cross_entropy
 from nnmed.ops.distance import cosine_similarity, pairwise_distance
 from nnmed.ops.dropout import dropout
+from nnmed.ops.dropout_variants import (
+    alpha_dropout,
+    dropout1d,
+    dropout2d,
+    dropout3d,
+    feature_alpha_dropout,
+)
 from nnmed.ops.embedding_loss import (
     cosine_embedding_loss,
     hinge_embedding_loss,
@@ -68,7 +97,7 @@ from nnmed.ops.segmentation_loss import (
     generalized_dice_loss,
     tversky_loss,
 )
-from nnmed.ops.softmax import log_softmax, softmax
+from nnmed.ops.softmax import log_softmax, softmax, softmin
 from nnmed.ops.unpooling import max_unpool1d, max_unpool2d, max_unpool3d
 from nnmed.ops.vector_normalization import local_response_norm, normalize
 
@@ -80,6 +109,7 @@ __all__ = [
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
     "affine_grid",
+    "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
@@ -88,6 +118,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "boundary_loss",
+    "celu",
     "channel_shuffle",
     "conv1d",
     "conv2d",
@@ -101,16 +132,25 @@ __all__ = [
     "dice_ce_loss",
     "dice_loss",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "elu",
     "erf",
+    "feature_alpha_dropout",
     "focal_loss",
     "focal_tversky_loss",
     "fold",
     "gaussian_nll_loss",
     "gelu",
     "generalized_dice_loss",
+    "glu",
     "grid_sample",
     "group_norm",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
     "hinge_embedding_loss",
     "huber_loss",
     "instance_norm",
@@ -122,6 +162,7 @@ __all__ = [
     "linear",
     "local_response_norm",
     "log_softmax",
+    "logsigmoid",
     "lovasz_hinge_loss",
     "lovasz_softmax_loss",
     "lp_pool1d",
@@ -134,6 +175,7 @@ __all__ = [
     "max_unpool1d",
     "max_unpool2d",
     "max_unpool3d",
+    "mish",
     "mse_loss",
     "multi_margin_loss",
     "multilabel_margin_loss",
@@ -145,15 +187,25 @@ __all__ = [
     "pixel_shuffle",
     "pixel_unshuffle",
     "poisson_nll_loss",
+    "prelu",
     "relu",
+    "relu6",
     "rms_norm",
+    "rrelu",
+    "selu",
     "sigmoid",
     "sigmoid_focal_loss",
     "silu",
     "smooth_l1_loss",
     "soft_margin_loss",
     "softmax",
+    "softmin",
+    "softplus",
+    "softshrink",
+    "softsign",
     "tanh",
+    "tanhshrink",
+    "threshold",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
     "tversky_loss",

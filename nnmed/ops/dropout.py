@@ -18,9 +18,9 @@ class Dropout(Op):
     JMLR 15 (2014), scaled in training instead of in testing.
 
     The mask m is a function of the Philox `key` alone: element i is kept if word i of the
-    key's sequence is at least p * 2^32, the elements of an (N, C, H, W) array being numbered
-    in the order (N, H, W, C) and those of others in row-major order, wherever and however
-    they lie in memory. One bit an element is kept for backward.
+    key's sequence is at least p * 2^32, the elements of an (N, C, H, W) or (N, C, D, H, W)
+    array being numbered with C last and those of others in row-major order, wherever and
+    however they lie in memory. One bit an element is kept for backward.
     """
 
     forward_latex = r"y_i = \frac{m_i}{1 - p}\, x_i, \quad m_i \sim \operatorname{Bernoulli}(1-p)"
@@ -84,11 +84,17 @@ def dropout(
     UsageError
         If `p` lies outside [0, 1].
     """
-    reject_inplace("dropout", inplace)
-    if not 0 <= p <= 1:
-        raise UsageError(f"dropout: p must lie in [0, 1], got {p}")
-    x = as_tensor(input)
-    check_same_dtype("dropout", input=x)
+    x = checked_dropout("dropout", input, p, inplace)
     if not training or p == 0:
         return x
     return Dropout(float(p), draw_key(stream))(x)
+
+
+def checked_dropout(name: str, input, p: float, inplace: bool) -> Tensor:
+    """Return `input` as a tensor, once the arguments of function `name` have been checked."""
+    reject_inplace(name, inplace)
+    if not 0 <= p <= 1:
+        raise UsageError(f"{name}: p must lie in [0, 1], got {p}")
+    x = as_tensor(input)
+    check_same_dtype(name, input=x)
+    return x

@@ -85,6 +85,12 @@ def log_softmax(input, dim: int | None = None, *, dtype=None) -> Tensor:
     return LogSoftmax(dim)(x)
 
 
+def softmin(input, dim: int | None = None, *, dtype=None) -> Tensor:
+    """Return the :func:`softmax` of the negative input."""
+    x, dim = _prepared("softmin", input, dim, dtype)
+    return Softmax(dim)(-x)
+
+
 def _prepared(name, input, dim, dtype):
     x = as_tensor(input)
     if dtype is not None:

@@ -7,7 +7,7 @@ import pytest
 
 import nnmed
 from nnmed.errors import DTypeError, ShapeError
-from nnmed.ops.softmax import log_softmax, softmax
+from nnmed.ops.softmax import log_softmax, softmax, softmin
 from tests.op_case import OpCase, op_tests
 
 BOTH = (softmax, log_softmax)
@@ -15,6 +15,7 @@ SHAPES = [((5,), 0), ((4, 3), 1), ((4, 3), 0), ((2, 3, 4, 5), 1), ((2, 3, 4), -1
 CASES = [
     *[OpCase(f, dict(input=shape), dict(dim=dim)) for f in BOTH for shape, dim in SHAPES],
     *[OpCase(f, dict(input=()), dict(dim=0)) for f in BOTH],
+    OpCase(softmin, dict(input=(2, 3, 4)), dict(dim=1)),
 ]
 TestSoftmax = op_tests(CASES, family="activation")
 
@@ -29,6 +30,23 @@ def test_default_dim_is_pytorchs(torch, name, shape):
     expected = getattr(torch.nn.functional, name)(torch.tensor(x)).numpy()
     actual = {"softmax": softmax, "log_softmax": log_softmax}[name](nnmed.from_numpy(x))
     np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("function", BOTH)
+@pytest.mark.parametrize("classes", [1, 2, 3, 5, 6, 7, 31, 63, 64, 65, 130])
+@pytest.mark.parametrize("shift", [0, 500])
+def test_rows_of_every_length_equal_the_formula(function, classes, shift):
+    """Near 0 and far from it; classes last, first and between in memory."""
+    rng = np.random.default_rng(classes)
+    for shape, dim in (((70, classes), 1), ((classes, 70), 0), ((3, classes, 2, 5), 1)):
+        x = rng.standard_normal(shape) * 3 + shift
+        x[(0,) * x.ndim] += 40
+        powers = np.exp(x - x.max(dim, keepdims=True))
+        expected = powers / powers.sum(dim, keepdims=True)
+        if function is log_softmax:
+            expected = np.log(expected)
+        y = function(nnmed.Tensor(x), dim).numpy()
+        np.testing.assert_allclose(y, expected, rtol=1e-11, atol=1e-13)
 
 
 def test_large_logits_do_not_overflow():

@@ -1,9 +1,10 @@
-"""dropout with counter-based random words, so that any device draws the same mask.
+"""dropout and random slopes with counter-based words: any device draws the same ones.
 
 Element ``i`` is kept if word ``i`` of the key's Philox sequence is at least
-``threshold(p)``. Elements are numbered in an order that depends on the shape alone, not on
-memory or device: row-major over the axes (N, H, W, C) for an (N, C, H, W) array, row-major
-over the axes as they are for all other ranks. That is the memory order of the channels-last
+``lowest_kept(p)``. Elements are numbered in an order that depends on the shape alone, not on
+memory or device: row-major over the axes (N, H, W, C) for an (N, C, H, W) array, likewise
+(N, D, H, W, C) for an (N, C, D, H, W) array, row-major over the axes as they are for all
+other ranks. That is the memory order of the channels-last
 arrays in use here, whose mask then needs no transposition; for another layout the mask is
 drawn in that order and read through a transposed view, a byte an element.
 """
@@ -20,14 +21,14 @@ from nnmed.kernels.elementwise import apply, flatten, for_chunks, memory_order, 
 _DRAW = 1 << 16  # elements: starting a generator takes as long as 5000 words
 
 
-def threshold(p: float) -> int:
+def lowest_kept(p: float) -> int:
     """Return the smallest 32-bit word that keeps an element: p as a multiple of 2**-32."""
     return round(p * 2**32)
 
 
 def element_order(ndim: int) -> tuple[int, ...]:
     """Return the axes in which elements are numbered, outermost first."""
-    return (0, 2, 3, 1) if ndim == 4 else tuple(range(ndim))
+    return (0, *range(2, ndim), 1) if ndim in (4, 5) else tuple(range(ndim))
 
 
 def dropout(x, p, key):
@@ -56,9 +57,27 @@ def dropout_grad(dy, bits, p):
     return _masked(dy, bits, p)
 
 
+def random_slopes(x, lower, upper, key):
+    """Return 1 where x is positive, elsewhere numbers drawn evenly from [lower, upper].
+
+    Element ``i`` has ``lower + (upper - lower) * w / 2**32``, w being word ``i`` of the key.
+    """
+    slopes, step = np.empty(x.size, x.dtype), (upper - lower) / 2**32
+
+    def task(index):
+        start, stop = index * _DRAW, min((index + 1) * _DRAW, x.size)
+        np.multiply(philox_uint32(key, start, stop - start), step, out=slopes[start:stop])
+        np.add(slopes[start:stop], lower, out=slopes[start:stop])
+
+    parallel_for(task, -(-x.size // _DRAW))
+    slopes = unflatten(slopes, x.shape, element_order(x.ndim))
+    np.copyto(slopes, 1, where=x > 0)
+    return slopes
+
+
 def _draw(size, p, key):
     bits = np.zeros(-(-size // 8), np.uint8)
-    lowest = threshold(p)
+    lowest = lowest_kept(p)
     if lowest == 2**32:
         return bits
 

@@ -11,11 +11,25 @@ _TANH_GELU_SLOPE = float(np.sqrt(2 / np.pi))
 _TANH_GELU_CUBIC = 0.044715
 _FLAT = 10.0  # beyond, gelu's derivative is 0 or 1 to the last bit of float64
 _DENSITY = float(np.sqrt(0.5 / np.pi))
+_ERF_SLOPE = float(np.sqrt(4 / np.pi))
 
 
 def erf(x):
     """Return the error function of x."""
     return apply(erf_chunk, x, scratch=1)
+
+
+def erf_grad(dy, x):
+    """Return dy * 2/sqrt(pi) * exp(-x**2)."""
+
+    def chunk(dx, x, dy):
+        np.square(x, out=dx)
+        np.negative(dx, out=dx)
+        np.exp(dx, out=dx)
+        np.multiply(dx, _ERF_SLOPE, out=dx)
+        np.multiply(dx, dy, out=dx)
+
+    return apply(chunk, x, dy)
 
 
 def gelu(x, approximate):

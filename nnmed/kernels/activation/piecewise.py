@@ -56,6 +56,30 @@ def leaky_relu_grad(dy, x, negative_slope):
     return apply(chunk, x, dy)
 
 
+def prelu(x, w):
+    """Return x where positive, w * x elsewhere."""
+
+    def chunk(y, x, w):
+        choose(y, x, 1, w)
+        np.multiply(y, x, out=y)
+
+    return apply(chunk, x, w)
+
+
+def prelu_grad(dy, x, w):
+    """Return dy times 1 or w, and dy times 0 or x, where x is positive or not."""
+
+    def chunk_x(dx, x, dy, w):
+        choose(dx, x, 1, w)
+        np.multiply(dx, dy, out=dx)
+
+    def chunk_w(dw, x, dy):
+        np.multiply(x, dy, out=dw)
+        keep(dw, dw, ~np.greater(x, 0))
+
+    return apply(chunk_x, x, dy, w), apply(chunk_w, x, dy)
+
+
 def threshold(x, threshold, value):
     """Return x unless it is at most `threshold`: there `value`."""
     number = _as_integer(value, x.dtype)
@@ -171,9 +195,10 @@ def keep(y, x, condition) -> None:
 
 
 def choose(y, x, above, below) -> None:
-    """Write the number `above` into `y` where x > 0, `below` elsewhere, both exactly.
+    """Write `above` into `y` where x > 0, `below` elsewhere, both exactly.
 
-    All are 1-d arrays of one float dtype. Where `x` is NaN its sign decides.
+    `x` and `y` are 1-d arrays of one float dtype, `above` and `below` numbers or such arrays.
+    Where `x` is NaN its sign decides.
     """
     above, below = (_as_integer(number, x.dtype) for number in (above, below))
     _one_where_positive(y, x)
@@ -197,4 +222,4 @@ def _bits(x):
 
 
 def _as_integer(number, dtype):
-    return _bits(np.array(number, dtype))[()]
+    return _bits(np.asarray(number, dtype))[()]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from nnmed.backend.random import philox_uint32
-from nnmed.kernels.activation.dropout import element_order, threshold
+from nnmed.kernels.activation.dropout import element_order, lowest_kept
 
 
 def relu(x):
@@ -30,14 +30,87 @@ def leaky_relu_grad(dy, x, negative_slope):
     return _each(lambda x, dy: dy * (1.0 if x > 0 else negative_slope), x, dy)
 
 
-def elu(x, alpha):
-    """y = x if x > 0, else alpha * (exp(x) - 1)."""
-    return _each(lambda x: x if x > 0 else alpha * math.expm1(x), x)
+def prelu(x, w):
+    """y = x if x > 0, else w * x."""
+    return _each(lambda x, w: x if x > 0 else w * x, x, w)
 
 
-def elu_grad(dy, x, alpha):
-    """dx = dy * (1 if x > 0, else alpha * exp(x))."""
-    return _each(lambda x, dy: dy * (1.0 if x > 0 else alpha * math.exp(x)), x, dy)
+def prelu_grad(dy, x, w):
+    """dx = dy * (1 if x > 0, else w), dw = dy * (0 if x > 0, else x)."""
+    dx = _each(lambda x, dy, w: dy * (1.0 if x > 0 else w), x, dy, w)
+    return dx, _each(lambda x, dy: 0.0 if x > 0 else dy * x, x, dy)
+
+
+def threshold(x, threshold, value):
+    """y = value if x <= threshold, else x."""
+    return _each(lambda x: value if x <= threshold else x, x)
+
+
+def threshold_grad(dy, x, threshold, value):
+    """dx = 0 if x <= threshold, else dy."""
+    return _each(lambda x, dy: 0.0 if x <= threshold else dy, x, dy)
+
+
+def hardtanh(x, low, high):
+    """y = low if x < low, high if x > high, else x."""
+    return _each(lambda x: low if x < low else high if x > high else x, x)
+
+
+def hardtanh_grad(dy, x, low, high):
+    """dx = 0 if x <= low or x >= high, else dy."""
+    return _each(lambda x, dy: 0.0 if x <= low or x >= high else dy, x, dy)
+
+
+def hardsigmoid(x):
+    """y = x / 6 + 1/2, limited to [0, 1]."""
+    return _each(_hardsigmoid, x)
+
+
+def hardsigmoid_grad(dy, x):
+    """dx = dy / 6 if -3 < x < 3, else 0."""
+    return _each(lambda x, dy: dy / 6 if -3 < x < 3 else 0.0, x, dy)
+
+
+def hardswish(x):
+    """y = x * hardsigmoid(x)."""
+    return _each(lambda x: x * _hardsigmoid(x), x)
+
+
+def hardswish_grad(dy, x):
+    """dx = 0 if x <= -3, dy if x >= 3, else dy * (x / 3 + 1/2)."""
+    return _each(lambda x, dy: 0.0 if x <= -3 else dy if x >= 3 else dy * (x / 3 + 0.5), x, dy)
+
+
+def hardshrink(x, lambd):
+    """y = 0 if -lambd <= x <= lambd, else x."""
+    return _each(lambda x: 0.0 if -lambd <= x <= lambd else x, x)
+
+
+def hardshrink_grad(dy, x, lambd):
+    """dx = 0 if -lambd <= x <= lambd, else dy."""
+    return _each(lambda x, dy: 0.0 if -lambd <= x <= lambd else dy, x, dy)
+
+
+def softshrink(x, lambd):
+    """y = x - lambd if x > lambd, x + lambd if x < -lambd, else 0."""
+    return _each(lambda x: x - lambd if x > lambd else x + lambd if x < -lambd else 0 * x, x)
+
+
+softshrink_grad = hardshrink_grad
+
+
+def elu(x, alpha, scale=1.0, input_scale=1.0):
+    """y = scale * (x if x > 0, else alpha * (exp(input_scale * x) - 1))."""
+    return _each(lambda x: scale * (x if x > 0 else alpha * math.expm1(input_scale * x)), x)
+
+
+def elu_grad(dy, x, alpha, scale=1.0, input_scale=1.0):
+    """dx = dy * scale * (1 if x > 0, else alpha * input_scale * exp(input_scale * x))."""
+
+    def one(x, dy):
+        return dy * scale * (1 if x > 0 else alpha * input_scale * math.exp(input_scale * x))
+
+    return _each(one, x, dy)
 
 
 def sigmoid(x):
@@ -48,6 +121,72 @@ def sigmoid(x):
 def sigmoid_grad(dy, y):
     """dx = dy * y * (1 - y)."""
     return _each(lambda y, dy: dy * y * (1 - y), y, dy)
+
+
+def logsigmoid(x):
+    """y = log(1 / (1 + exp(-x)))."""
+    return _each(lambda x: -_softplus(-x), x)
+
+
+def logsigmoid_grad(dy, x):
+    """dx = dy * sigmoid(-x)."""
+    return _each(lambda x, dy: dy * _sigmoid(-x), x, dy)
+
+
+def softplus(x, beta, threshold):
+    """y = x if beta * x > threshold, else log(1 + exp(beta * x)) / beta."""
+    return _each(lambda x: x if beta * x > threshold else _softplus(beta * x) / beta, x)
+
+
+def softplus_grad(dy, x, beta, threshold):
+    """dx = dy * (1 if beta * x > threshold, else sigmoid(beta * x))."""
+    return _each(lambda x, dy: dy * (1 if beta * x > threshold else _sigmoid(beta * x)), x, dy)
+
+
+def softsign(x):
+    """y = x / (1 + abs(x))."""
+    return _each(lambda x: x / (1 + abs(x)), x)
+
+
+def softsign_grad(dy, x):
+    """dx = dy / (1 + abs(x))**2."""
+    return _each(lambda x, dy: dy / (1 + abs(x)) ** 2, x, dy)
+
+
+def tanhshrink(x):
+    """y = x - tanh(x)."""
+    return _each(lambda x: x - math.tanh(x), x)
+
+
+def tanhshrink_grad(dy, x):
+    """dx = dy * tanh(x)**2."""
+    return _each(lambda x, dy: dy * math.tanh(x) ** 2, x, dy)
+
+
+def mish(x):
+    """y = x * tanh(log(1 + exp(x)))."""
+    return _each(lambda x: x * math.tanh(_softplus(x)), x)
+
+
+def mish_grad(dy, x):
+    """dx = dy * (t + x * (1 - t**2) * sigmoid(x)), t = tanh(log(1 + exp(x)))."""
+
+    def one(x, dy):
+        t = math.tanh(_softplus(x))
+        return dy * (t + x * (1 - t * t) * _sigmoid(x))
+
+    return _each(one, x, dy)
+
+
+def glu(a, b):
+    """y = a * sigmoid(b)."""
+    return _each(lambda a, b: a * _sigmoid(b), a, b)
+
+
+def glu_grad(dy, a, b):
+    """da = dy * s, db = dy * a * s * (1 - s), s = sigmoid(b)."""
+    da = _each(lambda b, dy: dy * _sigmoid(b), b, dy)
+    return da, _each(lambda a, b, dy: dy * a * _sigmoid(b) * _sigmoid(-b), a, b, dy)
 
 
 def tanh(x):
@@ -78,6 +217,11 @@ def silu_grad(dy, x):
 def erf(x):
     """y = erf(x)."""
     return _each(math.erf, x)
+
+
+def erf_grad(dy, x):
+    """dx = dy * 2/sqrt(pi) * exp(-x**2)."""
+    return _each(lambda x, dy: dy * 2 / math.sqrt(math.pi) * math.exp(-x * x), x, dy)
 
 
 def gelu(x, approximate):
@@ -142,7 +286,7 @@ def dropout(x, p, key):
     words = philox_uint32(key, 0, x.size)
     bits = np.zeros(-(-x.size // 8), np.uint8)
     for i, word in enumerate(words):
-        if int(word) >= threshold(p):
+        if int(word) >= lowest_kept(p):
             bits[i // 8] |= np.uint8(1 << (i % 8))
     return dropout_grad(x, bits, p), bits
 
@@ -156,6 +300,25 @@ def dropout_grad(dy, bits, p):
         kept = bits[i // 8] >> (i % 8) & 1
         dx[index] = float(dy[index]) * (1 / (1 - p) if kept else 0.0)
     return dx
+
+
+def random_slopes(x, lower, upper, key):
+    """1 if x > 0, else lower + (upper - lower) * (the element's random word) / 2**32."""
+    order = element_order(x.ndim)
+    slopes = np.empty(x.shape, x.dtype)
+    words = philox_uint32(key, 0, x.size)
+    for word, place in zip(words, np.ndindex(*(x.shape[axis] for axis in order))):
+        index = tuple(place[order.index(axis)] for axis in range(x.ndim))
+        slopes[index] = 1.0 if x[index] > 0 else lower + (upper - lower) * (int(word) / 2**32)
+    return slopes
+
+
+def _hardsigmoid(x):
+    return min(max(x / 6 + 0.5, 0.0), 1.0)
+
+
+def _softplus(x):
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
 def _sigmoid(x):

@@ -92,15 +92,14 @@ def logsigmoid_grad(dy, x):
 
 def softplus(x, beta, threshold):
     """Return log(1 + exp(beta * x)) / beta, and x where beta * x > threshold."""
-    larger = np.maximum if beta > 0 else np.minimum
 
     def chunk(y, x, z):
         np.multiply(x, beta, out=z)
         _log_one_plus_exp_minus_abs(y, z)
         _scale(y, 1 / beta)
-        if np.exp(-threshold) > np.finfo(x.dtype).eps / 4:  # else what is added rounds to 0
+        if _matters(threshold, x.dtype):
             keep(y, y, ~np.greater(z, threshold))
-        larger(x, zeros(x.size, x.dtype), out=z)
+        keep(z, x, ~np.less_equal(z, min(threshold, 0)))
         np.add(y, z, out=y)
 
     return apply(chunk, x, scratch=1)
@@ -112,7 +111,7 @@ def softplus_grad(dy, x, beta, threshold):
     def chunk(dx, x, dy, z):
         np.multiply(x, -beta, out=z)
         np.exp(z, out=dx)
-        if np.exp(-threshold) > np.finfo(x.dtype).eps / 4:
+        if _matters(threshold, x.dtype):
             keep(dx, dx, ~np.less(z, -threshold))
         np.add(dx, 1, out=dx)
         np.divide(dy, dx, out=dx)
@@ -271,6 +270,11 @@ def _log_one_plus_exp_minus_abs(y, x) -> None:
     np.negative(y, out=y)
     np.exp(y, out=y)
     np.log1p(y, out=y)
+
+
+def _matters(threshold, dtype) -> bool:
+    """Tell whether softplus differs from its argument beyond `threshold`."""
+    return np.exp(-threshold) > np.finfo(dtype).eps / 4
 
 
 def _one_plus_abs(y, x) -> None:

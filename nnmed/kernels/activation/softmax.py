@@ -7,7 +7,6 @@ import numpy as np
 from nnmed.backend.arrays import empty_like
 from nnmed.kernels.rows import Rows
 
-
 # Between -30 and 30, exp neither overflows nor loses digits: no maximum is needed.
 _NEAR = 30.0
 

@@ -1,4 +1,4 @@
-"""Dropout."""
+"""Dropout layers."""
 
 from __future__ import annotations
 
@@ -24,18 +24,51 @@ class Dropout(Module):
         Only False.
     """
 
+    function = F.dropout
+
     def __init__(self, p: float = 0.5, inplace: bool = False):
         super().__init__()
-        reject_inplace("Dropout", inplace)
+        name = type(self).__name__
+        reject_inplace(name, inplace)
         if not 0 <= p <= 1:
-            raise UsageError(f"Dropout: p must be in [0, 1], got {p}")
+            raise UsageError(f"{name}: p must be in [0, 1], got {p}")
         self.p = p
         self._stream = random.new_stream()
 
     def forward(self, input):
-        """Return `input` with elements zeroed, or itself in evaluation."""
-        return F.dropout(input, self.p, self.training, stream=self._stream)
+        """Return `input` with some of it zeroed, or itself in evaluation."""
+        return type(self).function(input, self.p, self.training, stream=self._stream)
 
     def extra_repr(self):
         """Return the arguments."""
         return f"p={self.p}, inplace=False"
+
+
+class Dropout1d(Dropout):
+    """Dropout of whole channels of (N, C, L) or (C, L)."""
+
+    function = F.dropout1d
+
+
+class Dropout2d(Dropout):
+    """Dropout of whole channels of (N, C, H, W)."""
+
+    function = F.dropout2d
+
+
+class Dropout3d(Dropout):
+    """Dropout of whole channels of (N, C, D, H, W) or (C, D, H, W)."""
+
+    function = F.dropout3d
+
+
+class AlphaDropout(Dropout):
+    """In training, set elements to selu's lower limit, and keep mean and variance."""
+
+    function = F.alpha_dropout
+
+
+class FeatureAlphaDropout(Dropout):
+    """AlphaDropout of whole channels of (N, C, ...)."""
+
+    function = F.feature_alpha_dropout
