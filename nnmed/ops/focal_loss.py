@@ -2,18 +2,68 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nnmed.autograd import Tensor
 from nnmed.errors import ShapeError, UsageError
+from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, check_same_dtype
 from nnmed.ops.binary_cross_entropy import softplus_of_minus
-from nnmed.ops.elementwise import exp, log
+from nnmed.ops.cross_entropy import per_row, target_rows
+from nnmed.ops.elementwise import exp
 from nnmed.ops.label_map import segmentation
-from nnmed.ops.loss_base import check_reduction, reduced
+from nnmed.ops.loss_base import OnePassLoss, check_reduction, reduced
 from nnmed.ops.reduction import sum
 from nnmed.ops.selection import where
-from nnmed.ops.shape import reshape, unsqueeze
+from nnmed.ops.softmax import log_softmax, softmax
+
+
+class Focal(OnePassLoss):
+    """L = mean (or sum, or none) of -w_t (1 - p_t)^g log p_t,   dx_c = s (p_c - [c = t]) dL / n
+
+    p = softmax(x) over dimension 1, t the class index with weight w_t, and
+    s = w_t ((1 - p_t)^g - g (1 - p_t)^(g-1) p_t log p_t). n is the number of rows for the
+    mean, else 1; those with t = -1 are not counted.
+    """
+
+    forward_latex = (
+        r"L = \operatorname{reduce} \left(-w_t\, (1 - p_t)^\gamma \ln p_t\right), \quad "
+        r"p_c = \frac{e^{x_c}}{\sum_k e^{x_k}}"
+    )
+    backward_latex = {
+        "input": r"\frac{\partial L}{\partial x_c} = \frac{w_t}{n} \left((1 - p_t)^\gamma - "
+        r"\gamma\, (1 - p_t)^{\gamma - 1}\, p_t \ln p_t\right) (p_c - [c = t])"
+    }
+
+    def __init__(self, weight, gamma: float, reduction: str):
+        self.weight, self.gamma, self.reduction = weight, gamma, reduction
+
+    def forward(self, input, target):
+        return self.in_one_pass(input, target)
+
+    def evaluate(self, input, target, gradient):
+        return select("loss", input).focal_loss(
+            input, target, self.weight, -1, self.gamma, self.reduction, gradient
+        )
+
+    def backward(self, dy):
+        x, target = self.inputs
+        hot = Tensor._wrap(target_rows(x, target._array, None, 0.0, -1))
+        weighted = Tensor._wrap(target_rows(x, target._array, self.weight, 0.0, -1))
+        p = softmax(x, 1)
+        right, wrong = (sum(p * part, 1, keepdim=True) for part in (hot, 1.0 - hot))
+        entropy = -sum(log_softmax(x, 1) * hot, 1, keepdim=True)
+        safe = where(wrong == 0, 1.0, wrong)  # where it is 0 the slope is 0, its limit
+        slope = safe**self.gamma + self.gamma * safe ** (self.gamma - 1) * right * entropy
+        slope = where(wrong == 0, float(self.gamma == 0), slope)
+        slope = slope * sum(weighted, 1, keepdim=True)
+        count = int((target._array != -1).sum())
+        return per_row(dy, self.reduction, count) * slope * (p - hot), None
+
+    def flops(self, inputs, output):
+        return 7 * math.prod(inputs[0])
 
 
 def focal_loss(
@@ -55,15 +105,8 @@ def focal_loss(
     _check_gamma(name, gamma)
     maps = segmentation(name, input, target, ignore_index)
     weights = _class_weights(name, alpha, maps.input)
-    factor = None if weights is None else weights[maps.labels]
-    if maps.kept is not None:
-        factor = maps.kept.astype(maps.input.dtype) * (1 if factor is None else factor)
-    losses = _focal(_margin(maps), gamma)
-    if factor is not None:
-        losses = losses * Tensor._wrap(factor)
-    if reduction != "mean":
-        return reduced(losses, reduction)
-    return sum(losses) * (1 / max(maps.count(), 1))
+    x, target = maps.with_background().input, maps.marked()
+    return Focal(weights, float(gamma), reduction)(x, target)
 
 
 def sigmoid_focal_loss(
@@ -108,25 +151,6 @@ def _focal(margin: Tensor, gamma: float) -> Tensor:
     """
     losses = softplus_of_minus(margin)
     return exp(softplus_of_minus(-margin) * -gamma) * losses if gamma else losses
-
-
-def _margin(maps) -> Tensor:
-    """Return the logit of being right, (N, ...): how far a pixel's label is ahead.
-
-    For a softmax that is x_t - log sum over c other than t of exp(x_c), since then
-    p_t = sigmoid(margin).
-    """
-    x, shape = maps.input, maps.labels.shape
-    if x.shape[1] == 1:
-        one = Tensor._wrap(maps.labels == 1)
-        logit = reshape(x, shape)
-        return where(one, logit, -logit)
-    classes = np.arange(x.shape[1]).reshape(-1, *[1] * (x.ndim - 2))
-    right = classes == np.expand_dims(maps.labels, 1)
-    largest = Tensor._wrap(np.where(right, -np.inf, x._array).max(1))
-    right = Tensor._wrap(right)
-    others = exp(where(right, -np.inf, x - unsqueeze(largest, 1)))
-    return sum(where(right, x, 0.0), 1) - log(sum(others, 1)) - largest
 
 
 def _class_weights(name, alpha, x):

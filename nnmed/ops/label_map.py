@@ -11,6 +11,7 @@ from nnmed.backend.arrays import array_module, empty_like
 from nnmed.errors import DTypeError, ShapeError, UsageError
 from nnmed.ops.activation import sigmoid
 from nnmed.ops.arguments import as_tensor, check_same_dtype
+from nnmed.ops.shape import concatenate
 from nnmed.ops.softmax import softmax
 
 
@@ -29,6 +30,20 @@ class Segmentation(NamedTuple):
     def probabilities(self) -> Tensor:
         """The sigmoid of a single logit, else the softmax over the classes, (N, C, ...)."""
         return sigmoid(self.input) if self.input.shape[1] == 1 else softmax(self.input, 1)
+
+    def with_background(self) -> Segmentation:
+        """Return a single logit x as two, 0 and x, whose softmax is its sigmoid."""
+        x = self.input
+        if x.shape[1] > 1:
+            return self
+        zero = Tensor._wrap(array_module(x._array).zeros_like(x._array))
+        return self._replace(input=concatenate([zero, x], 1))
+
+    def marked(self) -> Tensor:
+        """Return the labels with -1 where ignored."""
+        if self.kept is None:
+            return Tensor._wrap(self.labels)
+        return Tensor._wrap(array_module(self.labels).where(self.kept, self.labels.astype(int), -1))
 
     def one_hot(self):
         """Return 1 where a class is, (N, C, ...) in the input's dtype and layout.

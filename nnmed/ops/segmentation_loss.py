@@ -15,8 +15,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
-
 from nnmed.autograd import Op, Tensor
 from nnmed.backend.arrays import array_module
 from nnmed.errors import ShapeError, UsageError
@@ -29,7 +27,7 @@ from nnmed.ops.label_map import Segmentation, segmentation
 from nnmed.ops.loss_base import array_of, check_reduction, constant, reduced
 from nnmed.ops.reduction import mean, sum
 from nnmed.ops.selection import clip, where
-from nnmed.ops.shape import broadcast_to, concatenate, reshape
+from nnmed.ops.shape import broadcast_to, reshape
 from nnmed.ops.softmax import softmax
 
 
@@ -116,7 +114,7 @@ def generalized_dice_loss(
     maps = segmentation(name, input, target, ignore_index)
     # Of a single logit the background is left in: it is the paper's second class.
     include_background = include_background or maps.input.shape[1] == 1
-    overlap = _overlap(_with_background(maps), include_background, batch)
+    overlap = _overlap(maps.with_background(), include_background, batch)
     weight = Tensor._wrap(_inverse_squares(overlap.present._array))
     above = 2.0 * sum(weight * overlap.hits, -1) + smooth
     below = sum(weight * (overlap.predicted + overlap.present), -1) + smooth
@@ -317,15 +315,6 @@ def _overlap(maps: Segmentation, include_background, batch, squared=False) -> _S
     return _Sums(*(sum(part, 0) for part in sums)) if batch else sums
 
 
-def _with_background(maps: Segmentation) -> Segmentation:
-    """Return a single logit x as two, 0 and x, whose softmax is its sigmoid."""
-    x = maps.input
-    if x.shape[1] > 1:
-        return maps
-    zero = Tensor._wrap(array_module(x._array).zeros_like(x._array))
-    return maps._replace(input=concatenate([zero, x], 1))
-
-
 def _dice(overlap, smooth):
     return 1.0 - (2.0 * overlap.hits + smooth) / (overlap.predicted + overlap.present + smooth)
 
@@ -350,12 +339,11 @@ def _inverse_squares(volumes):
 
 def _cross_entropy(name, maps: Segmentation, weight):
     """Return the mean cross-entropy of the pixels that are not ignored, 0 if there are none."""
-    x, labels, kept = maps
+    x, kept = maps.input, maps.kept
     weight = constant(name, "weight", weight)
     if x.shape[1] > 1:
-        labels = labels if kept is None else np.where(kept, labels.astype(np.int64), -1)
         reduction = "mean" if maps.count() else "sum"
-        return cross_entropy(x, Tensor._wrap(labels), weight, ignore_index=-1, reduction=reduction)
+        return cross_entropy(x, maps.marked(), weight, ignore_index=-1, reduction=reduction)
     target = Tensor._wrap(maps.one_hot())
     if weight is not None and weight.shape != (1,):
         raise ShapeError(f"{name}: weight {weight.shape} must be (1,) for a single logit")

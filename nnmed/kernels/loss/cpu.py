@@ -11,14 +11,15 @@ import numpy as np
 
 from nnmed.kernels.elementwise import flatten, for_chunks, memory_order, take, zeros
 from nnmed.kernels.loss.cross_entropy import cross_entropy, nll_loss, soft_cross_entropy
+from nnmed.kernels.loss.focal import focal_loss
 from nnmed.kernels.loss.lovasz import lovasz_weights
 from nnmed.kernels.loss.one_pass import one_pass
 from nnmed.kernels.loss.overlap import overlap, overlap_grad
 
 __all__ = [
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "l1_loss",
-    "lovasz_weights", "mse_loss", "nll_loss", "overlap", "overlap_grad", "smooth_l1_loss",
-    "soft_cross_entropy", "times",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "focal_loss",
+    "l1_loss", "lovasz_weights", "mse_loss", "nll_loss", "overlap", "overlap_grad",
+    "smooth_l1_loss", "soft_cross_entropy", "times",
 ]  # fmt: skip
 
 

@@ -27,9 +27,9 @@ def cross_entropy(x, target, weight, ignore_index, label_smoothing, reduction, g
     per_class, weights_sum = _class_weights(weight, rows, x.dtype)
 
     def of_block(block, shifted, powers):
-        safe, ignored = _without_ignored(labels[block].reshape(-1), ignore_index)
+        safe, ignored = without_ignored(labels[block].reshape(-1), ignore_index)
         hit = (1 - label_smoothing) * (1 if weight is None else weight[safe])
-        place, total = _places(rows, safe), powers.sum(rows.axis)
+        place, total = places(rows, safe), powers.sum(rows.axis)
         log_total = np.log(total)
         value = (log_total - shifted.take(place)) * hit
         if label_smoothing:
@@ -47,7 +47,7 @@ def cross_entropy(x, target, weight, ignore_index, label_smoothing, reduction, g
                 np.copyto(powers, 0, where=rows.along(ignored))
         return value, powers
 
-    loss, dx = _walk(of_block, rows, reduction, gradient, divisor)
+    loss, dx = walk(of_block, rows, reduction, gradient, divisor)
     return loss, dx, divisor
 
 
@@ -75,7 +75,7 @@ def soft_cross_entropy(x, target, weight, label_smoothing, reduction, gradient):
             np.multiply(powers, scale, out=powers)
         return value, powers
 
-    return _walk(of_block, rows, reduction, gradient, count)
+    return walk(of_block, rows, reduction, gradient, count)
 
 
 def nll_loss(x, target, weight, ignore_index, reduction, gradient):
@@ -88,7 +88,7 @@ def nll_loss(x, target, weight, ignore_index, reduction, gradient):
     output = rows.view(dx) if gradient else None
 
     def task(_, block):
-        safe, ignored = _without_ignored(labels[block], ignore_index)
+        safe, ignored = without_ignored(labels[block], ignore_index)
         minus = x.dtype.type(-1) if weight is None else -weight[safe]
         if ignored is not None:
             minus = np.where(ignored, x.dtype.type(0), minus)
@@ -116,7 +116,7 @@ def _divisor(target, weight, ignore_index) -> float:
     return float(np.bincount(target[kept], minlength=weight.size) @ weight.astype(np.float64))
 
 
-def _without_ignored(labels, ignore_index):
+def without_ignored(labels, ignore_index):
     """Return the labels with 0 where ignored, and where that is (None for nowhere)."""
     ignored = labels == ignore_index
     if not ignored.any():
@@ -124,7 +124,7 @@ def _without_ignored(labels, ignore_index):
     return np.where(ignored, 0, labels), ignored
 
 
-def _walk(of_block, rows, reduction, gradient, divisor):
+def walk(of_block, rows, reduction, gradient, divisor):
     """Return loss and gradient of ``value, dx = of_block(block, x - max, exp(x - max))``."""
     logits = rows.view(rows.x)
     losses = np.empty(rows.shape, rows.x.dtype) if reduction == "none" else None
@@ -158,7 +158,7 @@ def _class_weights(weight, rows, dtype):
     return np.ascontiguousarray(weight).reshape(shape), float(weight.sum(dtype=np.float64))
 
 
-def _places(rows, labels):
+def places(rows, labels):
     """Return where the label of each row stands in a flattened block."""
     labels = labels.astype(np.intp, copy=False)
     numbers = np.arange(labels.size)

@@ -126,6 +126,33 @@ def nll_loss(x, target, weight, ignore_index, reduction, gradient):
     return loss, (dx / (divisor or 1)).astype(x.dtype) if gradient else None, divisor
 
 
+def focal_loss(x, target, weight, ignore_index, gamma, reduction, gradient):
+    """L = -w_t (1 - p_t)**gamma log(p_t), reduced; p = softmax(x).
+
+    dx_c = w_t ((1 - p_t)**gamma - gamma (1 - p_t)**(gamma - 1) p_t log(p_t)) (p_c - [c = t]).
+    The mean divides by the number of rows that are not ignored.
+    """
+    losses, dx = np.zeros(target.shape), np.zeros(x.shape)
+    count = 0
+    for place in np.ndindex(*target.shape):
+        label = int(target[place])
+        if label == ignore_index:
+            continue
+        count += 1
+        row, w = _row(x, place), 1.0 if weight is None else float(weight[label])
+        others = math.exp(_log_sum_exp(row[:label] + row[label + 1 :]) - _log_sum_exp(row))
+        entropy = _softplus(_log_sum_exp(row[:label] + row[label + 1 :]) - row[label])
+        losses[place] = w * others**gamma * entropy
+        ratio = entropy / others if others else 1.0
+        slope = w * others**gamma * (1 + gamma * ratio * math.exp(-entropy))
+        for c, value in enumerate(row):
+            p = math.exp(value - _log_sum_exp(row))
+            dx[_class(place, c)] = slope * (p if c != label else -others)
+    divisor = max(count, 1) if reduction == "mean" else 1
+    loss = _finish(losses, max(count, 1), reduction, x.dtype)
+    return loss, (dx / divisor).astype(x.dtype) if gradient else None
+
+
 def lovasz_weights(errors, truth, kept):
     """How much 1 - Jaccard grows when each pixel is wrong too, by falling error.
 
