@@ -96,7 +96,7 @@ def _find_pairs(model, input) -> list:
     finally:
         op_module.observers.remove(trace)
         trace.remove_hooks()
-    returned = result if isinstance(result, (tuple, list)) else [result]
+    returned = list(_members(result))
     pairs = []
     for bn, (x, _) in trace.once(_BatchNorm):
         for conv, (_, y) in trace.once(_Convolution):
@@ -104,6 +104,17 @@ def _find_pairs(model, input) -> list:
             if y is x and alone and bn.running_mean is not None:
                 pairs.append((conv, bn))
     return pairs
+
+
+def _members(result):
+    """Yield what a forward returned, out of tuples, lists and dicts."""
+    if isinstance(result, dict):
+        result = list(result.values())
+    if not isinstance(result, (tuple, list)):
+        yield result
+        return
+    for member in result:
+        yield from _members(member)
 
 
 class _Trace:

@@ -107,7 +107,7 @@ class Tangled(nn.Module):
         y = self.second_norm(self.called_twice(y)) + self.called_twice(x)
         y = self.third_norm(self.plain(y))
         last = self.last(y)
-        return self.fourth_norm(last), last
+        return {"normal": self.fourth_norm(last), "plain": [last]}
 
 
 def test_only_what_stays_equal_is_folded():
@@ -117,7 +117,8 @@ def test_only_what_stays_equal_is_folded():
     assert isinstance(folded.third_norm, nn.Identity)
     for name in ("first_norm", "second_norm", "fourth_norm"):
         assert isinstance(getattr(folded, name), nn.BatchNorm2d)
-    for a, b in zip(folded(x), model(x)):
+    ours, expected = folded(x), model(x)
+    for a, b in ((ours["normal"], expected["normal"]), (ours["plain"][0], expected["plain"][0])):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
 
 
