@@ -45,7 +45,7 @@ def max_pool2d(x, kernel, stride, padding, dilation, output_size, need_codes=Tru
         flat = code.reshape(out.shape)
         _max_and_code(grid, buffers, best, out, flat, np.greater)
         if np.isnan(out.max()):
-            _max_and_code(grid, buffers, best, out, flat, _greater_or_nan)
+            _max_and_code(grid, buffers, best, out, flat, greater_or_nan)
         _raise_to(code, first[r0:r1])
 
     parallel_for(lambda index: on_rows(task, index), len(pieces))
@@ -65,13 +65,13 @@ def _running_max(runs, out):
 def _max_and_code(grid, buffers, best, out, code, greater):
     place, later = temporaries(2, grid.size, code.dtype)
     (flag,) = temporaries(1, grid.size, bool)
-    best = _along_columns(grid.along_columns(buffers), best, place, later, flag, greater)
+    best = along_columns(grid.along_columns(buffers), best, place, later, flag, greater)
     later, flag = (a[: out.size].reshape(out.shape) for a in (later, flag))
     values, places = grid.along_rows(best), grid.along_rows(place)
-    _along_rows(values, places, grid.columns, out, code, later, flag, greater)
+    along_rows(values, places, grid.columns, out, code, later, flag, greater)
 
 
-def _along_columns(runs, best, place, later, flag, greater):
+def along_columns(runs, best, place, later, flag, greater):
     """Return the maxima of rows of the windows; `place` receives their columns."""
     value, size = runs[0], runs[0].size
     if len(runs) == 1:
@@ -89,7 +89,7 @@ def _along_columns(runs, best, place, later, flag, greater):
     return best
 
 
-def _along_rows(values, places, columns, out, code, later, flag, greater):
+def along_rows(values, places, columns, out, code, later, flag, greater):
     """Fill `out` and `code` from the maxima of rows and their columns."""
     value, position = values[0], places[0]
     if len(values) == 1:
@@ -103,7 +103,8 @@ def _along_rows(values, places, columns, out, code, later, flag, greater):
         value = np.maximum(value, candidate, out=out)
 
 
-def _greater_or_nan(candidate, best, out):
+def greater_or_nan(candidate, best, out):
+    """Tell where `candidate` wins when NaN is the largest number, and the last NaN wins."""
     np.greater(candidate, best, out=out)
     return np.logical_or(out, np.isnan(candidate), out=out)
 
@@ -134,7 +135,7 @@ def max_pool2d_indices(codes, input_size, kernel, stride, padding, dilation):
     n, c, oh, ow = codes.shape
     indices = empty_channels_last(codes.shape, np.int64)
     source, target = nhwc(codes), nhwc(indices)
-    offsets = _offsets(kernel, dilation, input_size[1])
+    offsets = offsets_of(kernel, dilation, input_size[1])
     corners = _corners((oh, ow), stride, input_size[1]) - (padding[0] * input_size[1] + padding[1])
     pieces = cut(n, oh, ow * c)
 
@@ -148,7 +149,7 @@ def max_pool2d_indices(codes, input_size, kernel, stride, padding, dilation):
     return indices
 
 
-def _offsets(kernel, dilation, width):
+def offsets_of(kernel, dilation, width):
     """Return how far the cell of each code is from the first cell of its window."""
     rows, columns = (np.arange(k) * d for k, d in zip(kernel, dilation))
     return (rows[:, None] * width + columns).reshape(-1)
@@ -214,7 +215,7 @@ def _scatter(dy, codes, input_size, kernel, stride, padding, dilation):
     source, marks, target = nhwc(dy), nhwc(codes), nhwc(dx)
     step = max(1, SCATTERED // (ow * c))
     corners = (_corners((min(step, oh), ow), stride, w)[..., None] * c + np.arange(c)).reshape(-1)
-    offsets = _offsets(kernel, dilation, w) * c
+    offsets = offsets_of(kernel, dilation, w) * c
 
     def task(image):
         flat = target[image].reshape(-1)
