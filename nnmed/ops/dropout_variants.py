@@ -65,7 +65,7 @@ def feature_alpha_dropout(
 ) -> Tensor:
     """Do as :func:`alpha_dropout` does, to whole channels of (N, C, ...)."""
     x = checked_dropout("feature_alpha_dropout", input, p, inplace)
-    if x.ndim < 2:
+    if training and x.ndim < 2:
         raise ShapeError(f"feature_alpha_dropout: expected (N, C, ...), got shape {x.shape}")
     return _alpha_dropout(x, _ones_per_channel(x, 2), p, training, stream)
 
@@ -88,8 +88,8 @@ def _alpha_dropout(x, ones, p, training, stream):
     if p == 1:
         return x * 0.0
     a = 1 / math.sqrt((1 - p) * (1 + p * _ALPHA**2))
-    factor = np.multiply(_dropped(ones, p, stream) > 0, a, dtype=x.dtype)
-    offset = (factor - a * (1 - p)) * _ALPHA
+    factor = np.asarray(np.multiply(_dropped(ones, p, stream) > 0, a, dtype=x.dtype))
+    offset = np.asarray((factor - a * (1 - p)) * _ALPHA)
     return x * Tensor._wrap(factor) + Tensor._wrap(offset)
 
 
