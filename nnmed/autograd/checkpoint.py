@@ -25,7 +25,8 @@ def checkpoint(function, *inputs, use_reentrant: bool = False, **keywords):
     Of what is computed inside, only the outputs stay in memory until backward. The function
     runs a second time then, with the random numbers of the first time (those of nnmed: of
     dropout and the like). Tensors that it changes in place, such as the running statistics
-    of batch-norm, are not changed again.
+    of batch-norm, are not changed again. What was recomputed is kept from then on where the
+    graph is, by ``retain_graph`` or ``create_graph``.
 
     Parameters
     ----------

@@ -89,24 +89,25 @@ class Optimizer:
 
         Returns
         -------
-        What the closure returned, or None.
+        object
+            What the closure returned, or None.
         """
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
         wanted = [
-            (parameter, group)
+            (parameter, self.state[parameter], group)
             for group in self.param_groups
             for parameter in group["params"]
             if parameter.grad is not None
         ]
-        for parameter, _ in wanted:
-            self._check_step(parameter._array, parameter.grad._array, self.state[parameter])
+        for parameter, state, _ in wanted:  # all checks come before the first change
+            self._check_step(parameter._writable(), parameter.grad._array, state)
         calls = []
-        for parameter, group in wanted:
-            array, state = parameter._writable(), self.state[parameter]
-            calls.append((array, parameter.grad._array, *self._arguments(array, state, group)))
+        for parameter, state, group in wanted:
+            array, gradient = parameter._array, parameter.grad._array
+            calls.append((array, gradient, *self._arguments(array, state, group)))
             parameter._version.count += 1
         arrays = [array for array, *_ in calls]
         kernels.select("optimizer", *arrays).update_all(self._kernel, calls)
