@@ -68,8 +68,10 @@ def _max_and_code(x, rows, columns, y, codes, greater):
     place, later = np.empty(best.shape, codes.dtype), np.empty(best.size, codes.dtype)
     flag = np.empty(best.size, bool)
     for j, (left, right) in enumerate(columns):
-        runs = list(tile[left:right])
-        along_columns(runs, best[j], place[j], later[: h * line], flag[: h * line], greater)
+        scratch = later[: h * line], flag[: h * line]
+        value = along_columns(list(tile[left:right]), best[j], place[j], *scratch, greater)
+        if right - left == 1:
+            np.copyto(best[j], value)
     best, place = (a.reshape(ow, h, line) for a in (best, place))
     later, flag = (a[: ow * line].reshape(ow, line) for a in (later, flag))
     value, code = np.empty((ow, line), y.dtype), np.empty((ow, line), codes.dtype)

@@ -21,7 +21,7 @@ def avg_pool2d(x, kernel, stride, padding, output_size, count_include_pad, divis
     divisor = _divisor(
         (h, w), kernel, stride, padding, output_size, count_include_pad, divisor_override, y
     )
-    source, target = pixels(nhwc(x)), nhwc(y)
+    source, target = nhwc(x), nhwc(y)
     pieces = cut(n, oh, stride[0] * stride[1] * ow * c)
 
     def task(index):
@@ -29,23 +29,21 @@ def avg_pool2d(x, kernel, stride, padding, output_size, count_include_pad, divis
         grid = grid_of(n1 - n0, r1 - r0, ow, c, kernel, stride, (1, 1))
         *buffers, total = temporaries(len(grid.phases) + 1, grid.size, x.dtype)
         corner = r0 * stride[0] - padding[0], -padding[1]
-        grid.read(source[n0:n1], corner, 0, buffers)
+        buffers = grid.read(source[n0:n1], corner, 0, buffers)
         out = target[n0:n1, r0:r1].reshape(n1 - n0, r1 - r0, -1)
-        _sum(grid.along_columns(buffers), total)
-        np.divide(_sum(grid.along_rows(total), out), divisor[r0:r1], out=out)
+        across = _sum(grid.along_columns(buffers), total)
+        np.divide(_sum(grid.along_rows(across), out), divisor[r0:r1], out=out)
 
     parallel_for(lambda index: on_rows(task, index), len(pieces))
     return y
 
 
 def _sum(runs, out):
-    """Fill the beginning of `out` with the sum of the runs and return all of it."""
+    """Return the sum of the runs: the only one, or `out`, filled from its beginning."""
     total = runs[0]
-    if len(runs) == 1:
-        np.copyto(out[: len(total)], total)
     for run in runs[1:]:
         total = np.add(total, run, out=out[: len(run)])
-    return out
+    return out if len(runs) > 1 else total
 
 
 def avg_pool2d_input_grad(
@@ -83,7 +81,7 @@ def avg_pool2d_input_grad(
             # Window j gives to the pixels j + v // sw of the phase, for v = phase, phase + sw, ...
             shifts = [(margin - v // sw) * c for v in range(phase, kw, sw)]
             runs = [rows[shift : shift + size] for shift in shifts]
-            part = runs[0] if len(runs) == 1 else _sum(runs, total)[:size]
+            part = _sum(runs, total)[:size]
             part = part.view(target.dtype).reshape(n1 - n0, b - a, width, *target.shape[3:])
             j0, j1 = hit(phase - padding[1], sw, 0, w, width)
             columns = every(phase - padding[1] + j0 * sw, sw, j1 - j0)

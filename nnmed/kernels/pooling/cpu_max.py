@@ -22,7 +22,7 @@ def max_pool2d(x, kernel, stride, padding, dilation, output_size, need_codes=Tru
     """Return the largest value of each window, and its code; see reference.py."""
     (n, c), (oh, ow) = x.shape[:2], output_size
     y = empty_channels_last((n, c, oh, ow), x.dtype)
-    source, target = pixels(nhwc(x)), nhwc(y)
+    source, target = nhwc(x), nhwc(y)
     codes = marks = first = None
     if need_codes:
         codes = empty_channels_last(y.shape, np.min_scalar_type(kernel[0] * kernel[1] - 1))
@@ -35,11 +35,13 @@ def max_pool2d(x, kernel, stride, padding, dilation, output_size, need_codes=Tru
         grid = grid_of(n1 - n0, r1 - r0, ow, c, kernel, stride, dilation)
         *buffers, best = temporaries(len(grid.phases) + 1, grid.size, x.dtype)
         corner = r0 * stride[0] - padding[0], -padding[1]
-        grid.read(source[n0:n1], corner, -np.inf, buffers)
+        buffers = grid.read(source[n0:n1], corner, -np.inf, buffers)
         out = target[n0:n1, r0:r1].reshape(n1 - n0, r1 - r0, -1)
         if not need_codes:
             along = _running_max(grid.along_columns(buffers), best)
-            _running_max(grid.along_rows(along), out)
+            down = _running_max(grid.along_rows(along), out)
+            if down is not out:
+                np.copyto(out, down)
             return
         code = marks[n0:n1, r0:r1]
         flat = code.reshape(out.shape)
@@ -53,13 +55,11 @@ def max_pool2d(x, kernel, stride, padding, dilation, output_size, need_codes=Tru
 
 
 def _running_max(runs, out):
-    """Fill the beginning of `out` with the maximum of the runs and return all of it."""
+    """Return the maximum of the runs: the only one, or `out`, filled from its beginning."""
     best = runs[0]
-    if len(runs) == 1:
-        np.copyto(out[: len(best)], best)
     for run in runs[1:]:
         best = np.maximum(best, run, out=out[: len(run)])
-    return out
+    return out if len(runs) > 1 else best
 
 
 def _max_and_code(grid, buffers, best, out, code, greater):
@@ -72,11 +72,14 @@ def _max_and_code(grid, buffers, best, out, code, greater):
 
 
 def along_columns(runs, best, place, later, flag, greater):
-    """Return the maxima of rows of the windows; `place` receives their columns."""
+    """Return the maxima of rows of the windows; `place` receives their columns.
+
+    A single run is returned itself, several fill `best`.
+    """
     value, size = runs[0], runs[0].size
     if len(runs) == 1:
         place.fill(0)
-        np.copyto(best, value)
+        return value
     for v, run in enumerate(runs[1:], 1):
         won = greater(run, value, out=flag[:size]).view(np.uint8)
         # Positions only grow along the window, so the last winner has the largest.

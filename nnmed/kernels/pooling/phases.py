@@ -92,13 +92,18 @@ class Grid:
         ]
 
     def read(self, x, corner, fill, buffers):
-        """Copy `x`, (N, H, W) of pixels, into a buffer for each phase.
+        """Copy `x` (N, H, W, C) into a buffer for each phase, and return them.
 
         `corner` is the first row and column, maybe outside of the picture; `fill` is what
-        lies there.
+        lies there. A block of dense rows that is one phase is returned without a copy.
         """
         (_, height, width), (top, left) = self.shape, corner
         a, b = max(0, -top), min(height, x.shape[1] - top)
+        x = x[:, top + a : top + b]
+        inside = x.shape[1] == height and (left, width) == (0, x.shape[2])
+        if inside and self.stride == 1 and x.flags.c_contiguous:
+            return [x.reshape(-1)]
+        x = pixels(x)
         for phase, buffer in zip(self.phases, buffers):
             start = left + phase
             j0, j1 = hit(start, self.stride, 0, x.shape[2], width)
@@ -106,7 +111,8 @@ class Grid:
                 buffer.fill(fill)
             part = buffer.view(x.dtype).reshape(self.shape + x.shape[3:])
             columns = every(start + j0 * self.stride, self.stride, j1 - j0)
-            np.copyto(part[:, a:b, j0:j1], x[:, top + a : top + b, columns])
+            np.copyto(part[:, a:b, j0:j1], x[:, :, columns])
+        return buffers
 
     def along_columns(self, buffers):
         """Return a run for each column of the windows."""
