@@ -226,3 +226,52 @@ def test_an_op_knows_the_line_that_ran_it():
     y = leaf(1.0).exp()
     assert y._op.location.startswith(__file__)
     assert y._op.line == test_an_op_knows_the_line_that_ran_it.__code__.co_firstlineno + 1
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scalars_stay_arrays_of_their_dtype(dtype, create_graph):
+    x = Tensor(np.array(0.5, dtype), requires_grad=True)
+    y = ((x * 2.0 - 1).exp() / x + x**3).sqrt().reshape(1).reshape(()) * x
+    y.backward(create_graph=create_graph)
+    assert type(x.grad._array) is np.ndarray
+    assert x.grad.dtype == dtype
+    (again,) = nnmed.grad(x * x + x, x)
+    assert type(again._array) is np.ndarray
+    assert again.item() == 2
+
+
+def test_observers_of_a_backward_see_tensors():
+    seen = []
+
+    class Watcher:
+        def forward(self, op, inputs, output):
+            pass
+
+        def backward(self, op, dy, gradients):
+            seen.append((op.name, [type(t) for t in (dy, *gradients) if t is not None]))
+
+    watcher = Watcher()
+    nnmed.autograd.op.observers.append(watcher)
+    try:
+        (leaf(1.0, 2.0).exp() * 3).sum().backward()
+        (Tensor(2.0, requires_grad=True) * 3).backward()
+    finally:
+        nnmed.autograd.op.observers.remove(watcher)
+    assert [name for name, _ in seen] == ["Sum", "Mul", "Exp", "Mul"]
+    assert all(kind is Tensor for _, kinds in seen for kind in kinds)
+
+
+def test_an_input_changed_in_place_is_noticed_by_arithmetic():
+    x = leaf(1.0, 2.0)
+    for y in ((x * x).sum(), (x / x).sum(), x.log().sum(), (x**2).sum()):
+        with nnmed.no_grad():
+            x[0] = 3
+        with pytest.raises(GradientError, match="changed in place"):
+            y.backward()
+
+
+def test_overflow_and_nan_are_values_without_a_warning():
+    x = Tensor(np.array([3e38, np.inf, -1.0, 0.0], np.float32))
+    for y in (x * x, x + x, x - x, x / 0.0, x.exp(), x.log(), x.sqrt(), x.sin(), x.cos(), x**9):
+        assert not np.isfinite(y.numpy()).all()
