@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from nnmed.autograd import Tensor
-from nnmed.errors import ShapeError, UsageError
-from nnmed.ops.arguments import as_tensor, check_positive, check_same_dtype
+from nnmed.errors import ShapeError
+from nnmed.ops.arguments import as_tensor, cast, check_positive, check_same_dtype
 from nnmed.ops.elementwise import abs
 from nnmed.ops.pad import pad
 from nnmed.ops.pooling import avg_pool2d
@@ -25,28 +25,22 @@ def normalize(input, p: float = 2.0, dim=1, eps: float = 1e-12) -> Tensor:
     input : Tensor
         Any shape.
     p : float
-        Positive; ``inf`` for the largest absolute value.
+        ``inf`` stands for the largest absolute value, 0 for the number of values but zeros.
     dim : int or sequence of int
         One vector lies along `dim`.
     eps : float
         Keeps a vector of zeros what it is: its gradient is that of ``input / eps``.
-
-    Raises
-    ------
-    UsageError
-        If `p` is not positive.
     """
     x = as_tensor(input)
     check_same_dtype("normalize", input=x)
-    if not p > 0:
-        raise UsageError(f"normalize: p must be positive, got {p}")
-    size = abs(x)
     if p == math.inf:
-        norm = amax(size, dim, keepdim=True)
+        norm = amax(abs(x), dim, keepdim=True)
     elif p == 1:
-        norm = sum(size, dim, keepdim=True)
+        norm = sum(abs(x), dim, keepdim=True)
+    elif p == 0:
+        norm = sum(cast(x != 0, x.dtype), dim, keepdim=True)
     else:
-        total = sum(x * x if p == 2 else size**p, dim, keepdim=True)
+        total = sum(x * x if p == 2 else abs(x) ** p, dim, keepdim=True)
         # The root has no slope at 0: clip passes none on.
         norm = clip(total, min=float(np.finfo(x.dtype).tiny)) ** (1 / p)
     return x / clip(norm, min=float(eps))
