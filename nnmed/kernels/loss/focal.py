@@ -19,6 +19,7 @@ def focal_loss(x, target, weight, ignore_index, gamma, reduction, gradient):
     labels = rows.view_per_row(target)
     count = max(np.count_nonzero(target != ignore_index), 1)
     scale = 1 / count if reduction == "mean" else 1.0
+    tiny = np.finfo(x.dtype).tiny
 
     def of_block(block, shifted, powers):
         safe, ignored = without_ignored(labels[block].reshape(-1), ignore_index)
@@ -26,21 +27,33 @@ def focal_loss(x, target, weight, ignore_index, gamma, reduction, gradient):
         right, ahead = flat.take(place), shifted.take(place)
         flat[place] = 0
         others = rows.sum(powers)
+        # log(total) = log1p(others + right - 1), where right is 1 if the label is ahead
+        entropy = right - 1
+        entropy += others
+        np.log1p(entropy, out=entropy)
+        entropy -= ahead
         total = others + right
-        wrong = others / total
-        entropy = np.where(ahead == 0, np.log1p(others), np.log(total) - ahead)
-        value = wrong**gamma * (1 if weight is None else weight[safe])
-        # From here to the gradient by the entropy: d wrong = p_t d entropy.
-        ratio = np.where(wrong == 0, 1, entropy / wrong)
-        slope = value * (1 + gamma * ratio * (right / total)) * scale
+        wrong = np.divide(others, total, out=others)
+        value = wrong**gamma
+        if weight is not None:
+            value *= weight[safe]
+        if gradient:
+            # w (wrong**gamma + gamma wrong**(gamma - 1) p_t entropy); 0 if nothing is wrong
+            slope = np.maximum(wrong, tiny)
+            np.divide(entropy, slope, out=slope)
+            slope *= np.divide(right, total, out=right)
+            slope *= gamma
+            slope += 1
+            slope *= value
+            slope *= scale
+            np.multiply(powers, rows.along(np.divide(slope, total, out=total)), out=powers)
+            slope *= wrong
+            flat[place] = np.negative(slope, out=slope)
+            if ignored is not None:
+                np.copyto(powers, 0, where=rows.along(ignored))
         value *= entropy
         if ignored is not None:
             value[ignored] = 0
-        if gradient:
-            np.multiply(powers, rows.along(slope / total), out=powers)
-            flat[place] = -slope * wrong
-            if ignored is not None:
-                np.copyto(powers, 0, where=rows.along(ignored))
         return value, powers
 
     return walk(of_block, rows, reduction, gradient, count)
