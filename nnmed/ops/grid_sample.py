@@ -248,8 +248,9 @@ def _taps(grid, sizes, mode, edge):
             slope, shift = edge.fold(pixels, length)
             pixels = pixels * slope + shift
         pixels = pixels.astype(np.intp)
-        inside = pixels.view(np.uintp) < length  # as unsigned numbers, negative ones are huge
-        steps = np.where(inside, pixels * stride, -size)  # negative, whatever is added to it
+        outside = pixels.view(np.uintp) >= length  # as unsigned numbers, negative ones are huge
+        steps = pixels * stride
+        np.putmask(steps, outside, -size)  # negative, whatever is added to it
         stride *= length
         if index is None:
             index, weight = steps, weights[:, axis]
