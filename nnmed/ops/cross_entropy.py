@@ -116,6 +116,10 @@ def cross_entropy(
 ) -> Tensor:
     """Return the cross-entropy of logits, as ``torch.nn.functional.cross_entropy``.
 
+    For kinds of tumour that exclude each other, of an image or of each pixel. Where one
+    kind is rare, give it a larger `weight`; where nearly all pixels are background, see
+    :func:`nnmed.functional.dice_ce_loss` and :func:`nnmed.functional.focal_loss`.
+
     Parameters
     ----------
     input : Tensor

@@ -123,6 +123,9 @@ class SmoothL1Loss(PairLoss):
 def mse_loss(input, target, *, reduction: str = "mean", weight=None) -> Tensor:
     """Return the squared error, as ``torch.nn.functional.mse_loss``.
 
+    For restoring images and for measures with mild noise, such as an age or a density; one
+    wrong entry pulls hard: see :func:`huber_loss`.
+
     Parameters
     ----------
     input, target : Tensor
@@ -138,7 +141,11 @@ def mse_loss(input, target, *, reduction: str = "mean", weight=None) -> Tensor:
 
 
 def l1_loss(input, target, *, reduction: str = "mean", weight=None) -> Tensor:
-    """Return the absolute error; arguments as for :func:`mse_loss`."""
+    """Return the absolute error, as ``torch.nn.functional.l1_loss``.
+
+    For sizes of lesions in mm, some of which are wrong: the best prediction is the median.
+    Arguments are those of :func:`mse_loss`.
+    """
     x, target = _pair("l1_loss", input, target, reduction)
     if weight is None:
         return L1Loss(reduction)(x, target)
@@ -146,7 +153,10 @@ def l1_loss(input, target, *, reduction: str = "mean", weight=None) -> Tensor:
 
 
 def smooth_l1_loss(input, target, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """Return the absolute error, rounded to a parabola where it is below `beta`."""
+    """Return the absolute error, rounded to a parabola where it is below `beta`.
+
+    As ``torch.nn.functional.smooth_l1_loss``; for the corners of a tumour's box.
+    """
     x, target = _pair("smooth_l1_loss", input, target, reduction)
     if not beta >= 0:
         raise UsageError(f"smooth_l1_loss: beta must not be negative, got {beta}")
