@@ -31,14 +31,16 @@ def correlate(x, weight, y, geometry: Geometry, bias=None):
     def task(index):
         n0, n1, i0, i1 = block = blocks[index]
         seen = _windows_in_rows(x, block, columns, geometry)
-        total = scratch("total", (n1 - n0, i1 - i0, columns * channels), x.dtype)
         for m in range(multiplier):
-            np.einsum("niuvw,uvw->niw", seen, rows[m], out=total)
             target = y[n0:n1, i0:i1, :, :, m]
-            if bias is None:
-                np.copyto(target, total.reshape(target.shape))
-            else:
-                np.add(total.reshape(target.shape), bias[:, m], out=target)
+            dense = target.flags.c_contiguous
+            total = target if dense else scratch("total", target.shape, x.dtype)
+            by_row = total.reshape(n1 - n0, i1 - i0, -1)
+            np.einsum("niuvw,uvw->niw", seen, rows[m], out=by_row)
+            if bias is not None:
+                by_row += np.tile(bias[:, m], columns)
+            if not dense:
+                np.copyto(target, total)
 
     parallel_for(task, len(blocks))
 

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from nnmed.backend.arrays import as_channels_last, empty_channels_last, nhwc
-from nnmed.kernels.conv import columns, depthwise, few_pixels, products, volume
+from nnmed.kernels.conv import columns, depthwise, few_pixels, merged_groups, products, volume
 from nnmed.kernels.conv.blocks import Geometry
 
 
@@ -83,14 +83,7 @@ def conv2d_weight_grad(dy, x, kernel_size, stride, padding, dilation, groups):
     if few_pixels.applies(dy.shape[:3], shape, groups):
         return few_pixels.weight_grad(dy, x, geometry)
     dy = dy.reshape(*dy.shape[:3], groups, dy.shape[3] // groups)
-    m = columns.grouped(x.shape[3], dy.shape[4], groups, geometry)
-    if _is_depthwise(x.shape[3], groups):
-        dweight = depthwise.weight_grad(dy, x, geometry)
-    elif m > 1:
-        dweight = columns.weight_grad(dy, x, geometry, m)
-    else:
-        dweight = products.weight_grad(dy, x, geometry)
-    return np.ascontiguousarray(dweight.reshape(shape))
+    return np.ascontiguousarray(_weight_grad(dy, x, geometry).reshape(shape))
 
 
 conv3d = partial(volume.conv3d, conv2d)
@@ -112,15 +105,37 @@ def _phase(phase: int, kernel: int, stride: int, before: int, dilation: int):
 
 def _correlate(x, weight, y, geometry, bias=None):
     """Convolve `x` (N, H, W, C) with `weight` (groups, O/groups, C/groups, kh, kw) into `y`."""
-    groups, outputs = weight.shape[:2]
+    groups, outputs, channels = weight.shape[:3]
     y = y.reshape(*y.shape[:3], groups, outputs)
-    m = columns.grouped(x.shape[3], outputs, groups, geometry)
     if _is_depthwise(x.shape[3], groups):
         depthwise.correlate(x, weight[:, :, 0], y, geometry, bias)
-    elif m > 1 and y.strides[2] == outputs * y.itemsize:
+        return
+    together = merged_groups.merged(groups, channels, outputs)
+    if together > 1:
+        weight = merged_groups.merge(weight, together)
+        groups, outputs = weight.shape[:2]
+        y = y.reshape(*y.shape[:3], groups, outputs)
+        bias = None if bias is None else bias.reshape(groups, outputs)
+    m = columns.grouped(x.shape[3], outputs, groups, geometry)
+    if m > 1 and y.strides[2] == outputs * y.itemsize:
         columns.correlate(x, weight, y, geometry, bias, m)
     else:
         products.correlate(x, weight, y, geometry, bias)
+
+
+def _weight_grad(dy, x, geometry):
+    """Return dweight (groups, O/groups, C/groups, kh, kw) for `dy` (N, H, W, groups, O/groups)."""
+    groups, outputs = dy.shape[3:]
+    if _is_depthwise(x.shape[3], groups):
+        return depthwise.weight_grad(dy, x, geometry)
+    together = merged_groups.merged(groups, x.shape[3] // groups, outputs)
+    if together > 1:
+        dy = dy.reshape(*dy.shape[:3], groups // together, outputs * together)
+        return merged_groups.split(_weight_grad(dy, x, geometry), together)
+    m = columns.grouped(x.shape[3], outputs, groups, geometry)
+    if m > 1:
+        return columns.weight_grad(dy, x, geometry, m)
+    return products.weight_grad(dy, x, geometry)
 
 
 def _is_depthwise(channels: int, groups: int) -> bool:
