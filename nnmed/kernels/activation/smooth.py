@@ -1,6 +1,8 @@
-"""Smooth activation functions: made of exp, tanh and log1p.
+"""Smooth activation functions: made of exp, log and tanh.
 
-No step overflows where the result is finite, and small results keep their digits.
+No step overflows where the result is finite, and small results keep their digits. exp, log
+and tanh are what NumPy has vector code for on every processor: its expm1 and log1p have some
+for AVX-512 only, and take 13 ns a number elsewhere, ten times as long as exp.
 """
 
 from __future__ import annotations
@@ -14,17 +16,22 @@ _MISH_FLAT = 20.0  # beyond, mish(x) is x to the last bit of float64
 
 
 def elu(x, alpha, scale=1.0, input_scale=1.0):
-    """Return scale * x where positive, scale * alpha * (exp(input_scale * x) - 1) elsewhere."""
+    """Return scale * x where positive, scale * alpha * (exp(input_scale * x) - 1) elsewhere.
 
-    def chunk(y, x, positive):
+    exp(z) - 1 = 2 t / (1 - t) with t = tanh(z / 2), which loses no digits near 0.
+    """
+
+    def chunk(y, x, t):
         zero = zeros(x.size, x.dtype)
-        np.minimum(x, zero, out=y)
-        _scale(y, input_scale)
-        np.expm1(y, out=y)
-        _scale(y, alpha * scale)
-        np.maximum(x, zero, out=positive)
-        _scale(positive, scale)
-        np.add(y, positive, out=y)
+        np.minimum(x, zero, out=t)
+        np.multiply(t, input_scale / 2, out=t)
+        np.tanh(t, out=t)
+        np.subtract(1, t, out=y)
+        np.divide(t, y, out=t)
+        np.multiply(t, 2 * alpha * scale, out=t)
+        np.maximum(x, zero, out=y)
+        _scale(y, scale)
+        np.add(y, t, out=y)
 
     return apply(chunk, x, scratch=1)
 
@@ -72,7 +79,7 @@ def logsigmoid(x):
     """Return log(sigmoid(x)) = min(x, 0) - log(1 + exp(-abs(x)))."""
 
     def chunk(y, x, tail):
-        _log_one_plus_exp_minus_abs(tail, x)
+        _log_one_plus_exp_minus_abs(tail, x, y)
         np.minimum(x, zeros(x.size, x.dtype), out=y)
         np.subtract(y, tail, out=y)
 
@@ -93,16 +100,16 @@ def logsigmoid_grad(dy, x):
 def softplus(x, beta, threshold):
     """Return log(1 + exp(beta * x)) / beta, and x where beta * x > threshold."""
 
-    def chunk(y, x, z):
+    def chunk(y, x, z, scratch):
         np.multiply(x, beta, out=z)
-        _log_one_plus_exp_minus_abs(y, z)
+        _log_one_plus_exp_minus_abs(y, z, scratch)
         _scale(y, 1 / beta)
         if _matters(threshold, x.dtype):
             keep(y, y, ~np.greater(z, threshold))
         keep(z, x, ~np.less_equal(z, min(threshold, 0)))
         np.add(y, z, out=y)
 
-    return apply(chunk, x, scratch=1)
+    return apply(chunk, x, scratch=2)
 
 
 def softplus_grad(dy, x, beta, threshold):
@@ -265,11 +272,21 @@ def _one_plus_exp_minus(y, x) -> None:
     np.add(y, 1, out=y)
 
 
-def _log_one_plus_exp_minus_abs(y, x) -> None:
+def _log_one_plus_exp_minus_abs(y, x, u) -> None:
+    """Write log(1 + e), e = exp(-abs(x)), into `y`; `u` is scratch.
+
+    It is log(u) and what e has lost where u = 1 + e was rounded, e - (u - 1), which is all of
+    a small e. That should be divided by u, but then counts for less than a rounding error.
+    """
     np.abs(x, out=y)
     np.negative(y, out=y)
     np.exp(y, out=y)
-    np.log1p(y, out=y)
+    np.add(y, 1, out=u)
+    np.subtract(u, 1, out=u)
+    np.subtract(y, u, out=y)
+    np.add(u, 1, out=u)
+    np.log(u, out=u)
+    np.add(y, u, out=y)
 
 
 def _matters(threshold, dtype) -> bool:

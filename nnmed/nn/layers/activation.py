@@ -259,6 +259,10 @@ class Hardshrink(Activation):
     def __init__(self, lambd: float = 0.5):
         super().__init__(lambd=lambd)
 
+    def extra_repr(self):
+        """Return the argument."""
+        return str(self.lambd)
+
 
 class Softshrink(Activation):
     """x moved towards 0 by lambd; 0 where abs(x) <= lambd."""
@@ -267,6 +271,10 @@ class Softshrink(Activation):
 
     def __init__(self, lambd: float = 0.5):
         super().__init__(lambd=lambd)
+
+    def extra_repr(self):
+        """Return the argument."""
+        return str(self.lambd)
 
 
 class GLU(Activation):
