@@ -101,6 +101,24 @@ def test_adaptive_windows(out):
     )
 
 
+def test_the_last_value_stays_where_a_position_repeats():
+    values = np.arange(2 * 3 * 2 * 4.0).reshape(2, 3, 2, 4)
+    indices = np.random.default_rng(1).integers(0, 6, values.shape)
+    np.testing.assert_array_equal(
+        cpu.place_plane(values, indices, (3, 2)), reference.place_plane(values, indices, (3, 2))
+    )
+
+
+@pytest.mark.parametrize("out", [(1, 1), (3, 4), (4, 2)])
+def test_adaptive_maximum_of_nan_and_minus_infinity(out):
+    rng = np.random.default_rng(2)
+    x = rng.integers(-2, 3, (3, 2, 8, 9)).astype(np.float32)
+    x[rng.random(x.shape) < 0.3] = -np.inf
+    x[0][rng.random(x[0].shape) < 0.3] = np.nan
+    for fast, slow in zip(cpu.adaptive_max_pool2d(x, out), reference.adaptive_max_pool2d(x, out)):
+        np.testing.assert_array_equal(fast, slow)
+
+
 def test_codes_take_one_byte_while_they_fit():
     x = np.zeros((1, 1, 20, 20), np.float32)
     kernel = (16, 16), (1, 1), (0, 0), (1, 1)
