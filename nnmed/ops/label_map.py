@@ -43,7 +43,9 @@ class Segmentation(NamedTuple):
         """Return the labels with -1 where ignored."""
         if self.kept is None:
             return Tensor._wrap(self.labels)
-        return Tensor._wrap(array_module(self.labels).where(self.kept, self.labels.astype(int), -1))
+        return Tensor._wrap(
+            array_module(self.labels).where(self.kept, self.labels.astype(np.int32), -1)
+        )
 
     def one_hot(self):
         """Return 1 where a class is, (N, C, ...) in the input's dtype and layout.
@@ -107,7 +109,8 @@ def segmentation(name: str, input, target, ignore_index: int) -> Segmentation:
     kept = _kept(name, labels, max(x.shape[1], 2), ignore_index)
     if kept is not None:
         labels = array_module(labels).where(kept, labels, 0)
-    return Segmentation(x, labels, kept)
+    # A copy, which no later change of the target can reach; small numbers compare faster.
+    return Segmentation(x, labels.astype(np.uint8 if x.shape[1] <= 256 else np.int32), kept)
 
 
 def _kept(name, labels, classes, ignore_index):

@@ -247,6 +247,18 @@ def test_any_integer_and_bool_are_labels():
         assert dice_loss(x, nnmed.from_numpy(target.numpy().astype(dtype))).item() == expected
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("function", ALL)
+def test_a_later_change_of_the_target_does_not_matter(function, create_graph):
+    x, target, _ = example((2, 3, 3, 4))
+    x.requires_grad_()
+    value = function(x, target)
+    (expected,) = nnmed.grad(function(x, target), [x])
+    target[...] = 0
+    (actual,) = nnmed.grad(value, [x], create_graph=create_graph)
+    np.testing.assert_allclose(actual.numpy(), expected.numpy(), rtol=1e-9, atol=1e-12)
+
+
 def test_bad_arguments():
     x = nnmed.Tensor(np.zeros((2, 1, 3, 4), np.float32))
     target = nnmed.from_numpy(np.zeros((2, 3, 4), np.uint8))
