@@ -108,8 +108,10 @@ class Grid:
         for phase, buffer in zip(self.phases, buffers):
             start = left + phase
             j0, j1 = hit(start, self.stride, 0, x.shape[2], width)
-            if (b - a, j1 - j0) != (height, width):
-                buffer.fill(fill)
+            edges = buffer.reshape(*self.shape, -1)
+            for edge in (edges[:, :a], edges[:, b:], edges[:, a:b, :j0], edges[:, a:b, j1:]):
+                if edge.size:
+                    edge[...] = fill
             part = buffer.view(x.dtype).reshape(self.shape + x.shape[3:])
             columns = every(start + j0 * self.stride, self.stride, j1 - j0)
             np.copyto(part[:, a:b, j0:j1], x[:, :, columns])
