@@ -20,8 +20,9 @@ from nnmed.kernels.conv.blocks import Geometry, scratch, windows
 
 # More pixels are worth rearranging the weights for; patches are a megabyte at most.
 MAX_PIXELS, MAX_NUMBERS = 512, 1 << 20
-# Weights that are worth a thread's while.
-PIECE = 1 << 18
+# The channels are cut into so many pieces, for the threads to share, unless they get small:
+# BLAS wants some rows to be worth its start.
+PIECES, MIN_PIECE = 4, 32
 
 
 def applies(shape, weight_shape, groups: int) -> bool:
@@ -33,11 +34,11 @@ def applies(shape, weight_shape, groups: int) -> bool:
 def correlate(x, weight, y, geometry: Geometry, bias=None):
     """Set `y` (N, H, W, O) to `x` (N, H', W', C) convolved with `weight` (O, C, kh, kw)."""
     patches, rows = _patches(x, y.shape, geometry), weight.reshape(len(weight), -1)
-    pieces = chunks(len(rows), max(1, PIECE // rows.shape[1]))
+    pieces = _pieces(len(rows))
 
     def task(index):
         piece = slice(*pieces[index])
-        result = (patches @ rows[piece].T).reshape(*y.shape[:3], -1)
+        result = (rows[piece] @ patches.T).T.reshape(*y.shape[:3], -1)
         np.add(result, 0 if bias is None else bias[piece], out=y[..., piece])
 
     parallel_for(task, len(pieces))
@@ -48,7 +49,7 @@ def input_grad(dy, weight, dx, geometry: Geometry):
     outputs, channels, *kernel = weight.shape
     n, h, w = dy.shape[:3]
     flat = dy.reshape(-1, outputs)
-    pieces = chunks(channels, max(1, PIECE * channels // weight.size))
+    pieces = _pieces(channels)
     taps = [_tap(geometry, u, v, (h, w), dx.shape[1:3]) for u, v in np.ndindex(*kernel)]
 
     def task(index):
@@ -68,7 +69,7 @@ def weight_grad(dy, x, geometry: Geometry):
     patches = _patches(x, dy.shape, geometry)
     flat = dy.reshape(len(patches), -1)
     rows = np.empty((flat.shape[1], patches.shape[1]), dy.dtype)
-    pieces = chunks(len(rows), max(1, PIECE // rows.shape[1]))
+    pieces = _pieces(len(rows))
 
     def task(index):
         piece = slice(*pieces[index])
@@ -76,6 +77,10 @@ def weight_grad(dy, x, geometry: Geometry):
 
     parallel_for(task, len(pieces))
     return rows.reshape(len(rows), x.shape[3], *geometry.kernel)
+
+
+def _pieces(channels: int):
+    return chunks(channels, max(MIN_PIECE, math.ceil(channels / PIECES)))
 
 
 def _patches(x, shape, geometry: Geometry):
