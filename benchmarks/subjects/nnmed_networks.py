@@ -9,6 +9,7 @@ from benchmarks.networks import Workload
 from nnmed import functional as F
 from nnmed import optim
 from nnmed.backend.arrays import as_channels_last
+from nnmed.nn.utils import fold_batch_norms
 
 
 class NnmedNetwork:
@@ -18,7 +19,8 @@ class NnmedNetwork:
     ----------
     steps : dict from str to callable
         ``"training"``: gradients to zero, forward, loss, backward, AdamW's step;
-        ``"inference"``: forward without a graph, with running statistics.
+        ``"inference"``: forward without a graph, with running statistics, which are folded
+        into the convolutions beforehand.
     """
 
     name = "nnmed"
@@ -30,6 +32,7 @@ class NnmedNetwork:
         self.labels = nnmed.from_numpy(workload.labels())
         self.optimizer = optim.AdamW(self.model.parameters(), lr=1e-4)
         self.steps = {"training": self.train, "inference": self.infer}
+        self._folded = None
 
     def train(self) -> None:
         self.model.train()
@@ -38,9 +41,10 @@ class NnmedNetwork:
         self.optimizer.step()
 
     def infer(self):
-        self.model.eval()
+        if self._folded is None:
+            self._folded = fold_batch_norms(self.model, self.images[:1])
         with nnmed.no_grad():
-            return self.model(self.images)
+            return self._folded(self.images)
 
     def state(self) -> dict:
         """Return the weights and buffers as arrays."""

@@ -8,6 +8,7 @@ from nnmed import functional as F
 from nnmed.autograd import Tensor, no_grad
 from nnmed.data.loader import DataLoader
 from nnmed.nn import Module
+from nnmed.nn.utils import fold_batch_norms
 
 
 @no_grad()
@@ -16,7 +17,8 @@ def predict_probabilities(
 ) -> np.ndarray:
     """Return the class probabilities of all samples, in order, as an array (N, K).
 
-    The model is put into evaluation for the time.
+    A copy of the model in evaluation does it, whose batch norms are folded into its
+    convolutions.
 
     Parameters
     ----------
@@ -31,17 +33,14 @@ def predict_probabilities(
     """
     from tqdm import tqdm
 
-    training = model.training
-    model.eval()
-    try:
-        results = []
-        for batch in tqdm(loader, progress, leave=False, disable=None if progress else True):
-            image = Tensor._wrap(batch.image)
-            probability = F.softmax(model(image), dim=-1)
-            if mirror:
-                mirrored = F.softmax(model(image[:, :, :, ::-1]), dim=-1)
-                probability = (probability + mirrored) * 0.5
-            results.append(probability.numpy())
-    finally:
-        model.train(training)
+    results = []
+    for batch in tqdm(loader, progress, leave=False, disable=None if progress else True):
+        image = Tensor._wrap(batch.image)
+        if not results:
+            model = fold_batch_norms(model, image[:1])
+        probability = F.softmax(model(image), dim=-1)
+        if mirror:
+            mirrored = F.softmax(model(image[:, :, :, ::-1]), dim=-1)
+            probability = (probability + mirrored) * 0.5
+        results.append(probability.numpy())
     return np.concatenate(results) if results else np.zeros((0, 0), np.float32)
