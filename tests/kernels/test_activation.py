@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from nnmed.backend import threads
 from nnmed.kernels.activation import cpu
 from nnmed.kernels.elementwise import _LONG
 
@@ -82,3 +83,54 @@ def test_repeated_gradient_is_not_spread_out():
     dy = np.broadcast_to(np.float32(0.5), x.shape)
     expected = cpu.tanh_grad(dy.copy(), x)
     np.testing.assert_array_equal(cpu.tanh_grad(dy, x), expected)
+
+
+EXACT = {
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "logsigmoid": lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))),
+    "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+}
+ARGUMENTS = {"elu": (1.0,), "softplus": (1.0, 40.0)}
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_results_of_every_size_keep_their_digits(name, dtype):
+    x = np.concatenate([np.linspace(-80, 40, 20001), np.linspace(-2, 2, 20001)])
+    x = np.concatenate([x, np.geomspace(1e-6, 1, 100), -np.geomspace(1e-6, 1, 100)]).astype(dtype)
+    expected = EXACT[name](x.astype(np.float64))
+    y = getattr(cpu, name)(x, *ARGUMENTS.get(name, ()))
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y, expected, rtol=6 * np.finfo(dtype).eps, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pieces_are_chosen_by_the_sign_of_every_number(dtype):
+    tiny, huge = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
+    x = np.array([0.0, -0.0, tiny, -tiny, huge, -huge, np.inf, -np.inf], dtype)
+    dy = np.full_like(x, 3)
+    np.testing.assert_array_equal(cpu.relu_grad(dy, x), [0, 0, 3, 0, 3, 0, 3, 0])
+    for slope in (0.1, -0.1, 1.7, 0.0):
+        below = 3 * dtype(slope)
+        expected = [below, below, 3, below, 3, below, 3, below]
+        np.testing.assert_array_equal(cpu.leaky_relu_grad(dy, x, slope), expected)
+        np.testing.assert_array_equal(cpu.prelu_grad(dy, x, np.full_like(x, slope))[0], expected)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 200, 210), (70, 9000), (40000, 6), (700, 3, 300)])
+def test_softmax_is_bit_identical_for_any_number_of_threads(shape):
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    count = threads.get_num_threads()
+    try:
+        results = []
+        for used in (1, 3):
+            threads.set_num_threads(used)
+            y = cpu.softmax(x, 1)
+            results.append((y, cpu.softmax_grad(x, y, 1), cpu.log_softmax(x, 1)))
+    finally:
+        threads.set_num_threads(count)
+    for one, three in zip(*results):
+        np.testing.assert_array_equal(one, three)
