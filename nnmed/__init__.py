@@ -1,4 +1,9 @@
-"""nnmed: neural networks for medical images, from scratch on NumPy and CuPy."""
+"""nnmed: neural networks for medical images, from scratch on NumPy.
+
+Tensors, their gradients and basic functions stand here. The rooms beside them: ``nn`` (layers),
+``functional``, ``optim``, ``models``, ``data``, ``preprocessing``, ``metrics``, ``training``,
+``explain``, ``report`` and ``jobs``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""The flat face of ops: functions with the names and arguments of ``torch.nn.functional``."""
+"""The flat face of ops: functions with the names and arguments of ``torch.nn.functional``.
+
+Arguments that PyTorch deprecates (``size_average``, ``reduce``) are left out, and what follows
+them is given by name; ``inplace=True`` is an error. Beyond PyTorch's there are ``erf`` and the
+losses of segmentation: focal, Dice, Tversky, Lovasz and boundary.
+"""
 
 from __future__ import annotations
 
