@@ -20,15 +20,21 @@ from nnmed.kernels.conv.blocks import Geometry, scratch, windows
 
 # More pixels are worth rearranging the weights for; patches are a megabyte at most.
 MAX_PIXELS, MAX_NUMBERS = 512, 1 << 20
+TINY = 1 << 15
 # The channels are cut into so many pieces, for the threads to share, unless they get small:
 # BLAS wants some rows to be worth its start.
 PIECES, MIN_PIECE = 4, 32
 
 
 def applies(shape, weight_shape, groups: int) -> bool:
-    """Tell whether an (N, H, W) output has few pixels beside its weights (O, C, kh, kw)."""
-    pixels, taps = math.prod(shape), math.prod(weight_shape[1:])
-    return groups == 1 and 0 < pixels <= min(MAX_PIXELS, weight_shape[0], MAX_NUMBERS // taps)
+    """Tell whether an (N, H, W) output has few pixels beside its weights (O, C, kh, kw).
+
+    So is an output so small that all other ways would take longer to prepare than to do.
+    """
+    pixels = math.prod(shape)
+    numbers = pixels * math.prod(weight_shape[1:])
+    is_few = pixels <= min(MAX_PIXELS, weight_shape[0]) and numbers <= MAX_NUMBERS
+    return groups == 1 and 0 < numbers and (is_few or numbers <= TINY)
 
 
 def correlate(x, weight, y, geometry: Geometry, bias=None):
