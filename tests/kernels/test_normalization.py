@@ -64,6 +64,41 @@ def test_groups_equal_loops(shape, groups, offset):
         np.testing.assert_allclose(fast, slow, atol=1e-8)
 
 
+@pytest.mark.parametrize("shape", [(7, 33), (40, 1), (1, 5), (0, 3), (100, 12)])
+@pytest.mark.parametrize("offset", [0.0, 3.0, 300.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("centred", [True, False])
+def test_rows_equal_loops(shape, offset, dtype, centred, monkeypatch):
+    monkeypatch.setattr(layer, "_PIECE", 200)
+    rng = np.random.default_rng(2)
+    x, dy = rng.standard_normal((2, *shape)).astype(dtype)
+    x[::2] += dtype(offset)  # a piece holds rows near and far from zero
+    weight, bias = rng.standard_normal((2, shape[1])).astype(dtype)
+    # In float32 the mean itself is rounded, which is offset / spread times its precision.
+    tolerance = 1e-9 if dtype is np.float64 else 2e-4 if offset > 100 else 2e-5
+    for affine in ((weight, bias), (None, None)):
+        results = cpu.layer_norm(x, *affine, 1e-5, centred)
+        for fast, slow in zip(results, reference.layer_norm(x, *affine, 1e-5, centred)):
+            assert fast.dtype == dtype
+            np.testing.assert_allclose(fast, slow, rtol=tolerance, atol=tolerance)
+        arguments = dy, x, *results[1:], affine[0], centred
+        results = cpu.layer_norm_grad(*arguments), reference.layer_norm_grad(*arguments)
+        for fast, slow in zip(*results):
+            scale = np.abs(slow).max(initial=1.0)
+            np.testing.assert_allclose(fast / scale, slow / scale, atol=tolerance)
+
+
+def test_nan_stays_in_its_row():
+    x = np.random.default_rng(0).standard_normal((9, 40)).astype(np.float32)
+    x[3, 5], x[6, 1] = np.nan, np.inf
+    expected = np.isin(np.arange(9), (3, 6))
+    y, mean, inverse = cpu.layer_norm(x, None, None, 1e-5, True)
+    np.testing.assert_array_equal(np.isnan(y).all(1), expected)
+    np.testing.assert_array_equal(np.isfinite(y).all(1), ~expected)
+    dx, _, _ = cpu.layer_norm_grad(np.ones_like(x), x, mean, inverse, None, True)
+    np.testing.assert_array_equal(np.isfinite(dx).all(1), ~expected)
+
+
 @pytest.mark.parametrize("shape", [(1, 64, 48), (3, 7, 16), (5, 1, 3), (1, 997, 32), (0, 4, 2)])
 def test_pieces_cover_all_rows_once(shape):
     walk = channels.Channels(*shape)
