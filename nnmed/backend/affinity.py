@@ -6,13 +6,13 @@ virtual machine, whose idle processors look busy, this can leave both threads on
 processor for tens of milliseconds while the other idles. So, for as long as a section runs,
 the calling thread stays on its processor, and the workers may use all others.
 
-Only Linux lets a process ask for this; elsewhere nothing is done.
+Only Linux lets a process ask for this; elsewhere nothing is done. Afterwards the thread may
+use what it could use before; a set of processors that the system enlarges later is not noticed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import threading
 
@@ -20,61 +20,60 @@ import threading
 def _find_getcpu():
     if not hasattr(os, "sched_setaffinity"):
         return None
-    return getattr(ctypes.CDLL(None), "sched_getcpu", None)
+    try:
+        import ctypes
+
+        # PyDLL keeps Python's lock, which a call of nanoseconds is not worth handing over.
+        return ctypes.PyDLL(None).sched_getcpu
+    except (ImportError, OSError, AttributeError):  # no C library to ask
+        return None
 
 
 _getcpu = _find_getcpu()
-
-
-class Workers:
-    """The worker threads of a pool, and the processors that they may use."""
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._ids: list[int] = []
-        self._processors: set[int] = set()
-
-    def join(self) -> None:
-        """Count the calling thread among the workers."""
-        with self._lock:
-            self._ids.append(threading.get_native_id())
-            if self._processors:
-                _set_processors(self._ids[-1], self._processors)
-
-    def apart_from_caller(self, count: int) -> Apart | None:
-        """Return the section in which `count` workers keep off the caller's processor.
-
-        None where that cannot be, as there are too few processors.
-        """
-        if _getcpu is None:
-            return None
-        allowed = os.sched_getaffinity(0)
-        if len(allowed) <= count:
-            return None
-        own = _getcpu()
-        others = allowed - {own}
-        if others != self._processors:
-            with self._lock:
-                self._processors = others
-                for thread in self._ids:
-                    _set_processors(thread, others)
-        return Apart(own, allowed)
+# What the calling thread may use outside its section; None outside.
+_home = threading.local()
 
 
 class Apart:
-    """A section in which the calling thread stays where it is."""
+    """A section in which `pool`'s workers keep off the caller's processor.
 
-    def __init__(self, own: int, allowed: set[int]):
-        self._own, self._allowed = own, allowed
+    Where there are fewer processors than threads, all may use all.
+    """
+
+    def __init__(self, pool):
+        self._pool = pool
+        self._own: int | None = None
 
     def __enter__(self):
-        _set_processors(0, {self._own})
+        if _getcpu is None:
+            return
+        go_home()  # an interrupt may have left the last section open
+        allowed, own = os.sched_getaffinity(0), _getcpu()
+        if own not in allowed or len(allowed) <= len(self._pool.ids):
+            self._pool.use_processors(allowed)
+            return
+        self._pool.use_processors(allowed - {own})
+        _home.processors, self._own = allowed, own
+        set_processors(0, {own})
 
     def __exit__(self, *exception):
-        _set_processors(0, self._allowed)
+        if self._own is None:
+            return
+        if os.sched_getaffinity(0) == {self._own}:  # else the user has said otherwise meanwhile
+            go_home()
+        _home.processors = None
 
 
-def _set_processors(thread: int, processors: set[int]) -> None:
+def go_home() -> None:
+    """Let the calling thread use all that it could use before its section."""
+    processors = getattr(_home, "processors", None)
+    if processors is not None:
+        set_processors(0, processors)
+        _home.processors = None
+
+
+def set_processors(thread: int, processors: set[int]) -> None:
+    """Let a thread use these processors only; 0 is the calling thread."""
     # An error means that the thread has ended, or that the system took a processor away.
     with contextlib.suppress(OSError):
         os.sched_setaffinity(thread, processors)
