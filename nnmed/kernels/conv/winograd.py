@@ -106,7 +106,7 @@ def conv2d_input_grad(dy, weight, input_size, stride, padding, dilation, groups)
 
 def conv2d_weight_grad(dy, x, kernel_size, stride, padding, dilation, groups):
     """Return dweight (O, C, 3, 3): the sum of ``dy * window`` over all windows."""
-    if not applies(x.dtype, kernel_size, stride, dilation, groups):
+    if not dy.size or not applies(x.dtype, kernel_size, stride, dilation, groups):
         return im2col.conv2d_weight_grad(
             dy, x, kernel_size, stride, padding, dilation, groups
         )  # fmt: skip
