@@ -137,6 +137,7 @@ class Adadelta(Optimizer):
         self._check_range(group, "rho", below=1)
 
     def _arguments(self, array, state, group):
+        next_step(state)  # for PyTorch, which cannot load a state without it
         return (
             *state_arrays(array, state, "square_avg", "acc_delta"),
             float(group["lr"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnmed.optim.optimizer import Optimizer, state_arrays
+from nnmed.optim.optimizer import Optimizer, next_step, state_arrays
 
 
 class RMSprop(Optimizer):
@@ -73,6 +73,7 @@ class RMSprop(Optimizer):
         self._check_range(group, "alpha", below=1)
 
     def _arguments(self, array, state, group):
+        next_step(state)  # for PyTorch, which cannot load a state without it
         names = {"square_avg": True, "grad_avg": group["centered"]}
         names["momentum_buffer"] = group["momentum"] > 0
         return (

@@ -208,6 +208,29 @@ def test_continues_from_a_state_of_pytorch(torch, name):
         np.testing.assert_allclose(parameter.numpy(), array, rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_pytorch_continues_from_a_state(torch, name):
+    ours, optimizer = make(name)
+    run(ours, optimizer, range(25))
+    state = optimizer.state_dict()
+    for values in state["state"].values():
+        values.update({key: torch.tensor(value) for key, value in values.items()})
+    _, other = run_torch(torch, name, [])
+    other.load_state_dict(state)
+    theirs = [parameter for group in other.param_groups for parameter in group["params"]]
+    for parameter, tensor in zip(theirs, ours):
+        parameter.data = torch.tensor(tensor.numpy())
+    for step in range(25, 30):
+        for parameter, gradient in zip(theirs, gradients(step)):
+            parameter.grad = None if gradient is None else torch.from_numpy(gradient)
+        other.step()
+    run(ours, optimizer, range(25, 30))
+    for tensor, parameter in zip(ours, theirs):
+        expected = parameter.detach().numpy()
+        np.testing.assert_allclose(tensor.numpy(), expected, rtol=2e-6, atol=2e-6)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_a_stored_state_continues_bit_for_bit(name):
     parameters, optimizer = make(name)
