@@ -9,7 +9,7 @@ from nnmed.backend.random import draw_key
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.activation import DX, Activation, checked, leaky_relu
-from nnmed.ops.arguments import as_tensor, check_same_dtype, reject_inplace
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, reject_inplace
 from nnmed.ops.selection import where
 from nnmed.ops.shape import broadcast_to
 
@@ -119,12 +119,14 @@ class PRelu(Op):
 def threshold(input, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """Return the input where it is greater than `threshold`, `value` elsewhere."""
     reject_inplace("threshold", inplace)
+    check_numbers("threshold", threshold=threshold, value=value)
     return Threshold(float(threshold), float(value))(checked("threshold", input))
 
 
 def hardtanh(input, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """Return the input limited to [min_val, max_val]; on the limits the gradient is 0."""
     reject_inplace("hardtanh", inplace)
+    check_numbers("hardtanh", min_val=min_val, max_val=max_val)
     if min_val > max_val:
         raise UsageError(f"hardtanh: min_val {min_val} must not be above max_val {max_val}")
     return Hardtanh(float(min_val), float(max_val))(checked("hardtanh", input))
@@ -150,11 +152,13 @@ def hardswish(input, inplace: bool = False) -> Tensor:
 
 def hardshrink(input, lambd: float = 0.5) -> Tensor:
     """Return the input, and 0 where it lies in [-lambd, lambd]."""
+    check_numbers("hardshrink", lambd=lambd)
     return Hardshrink(float(lambd))(checked("hardshrink", input))
 
 
 def softshrink(input, lambd: float = 0.5) -> Tensor:
     """Return the input moved towards 0 by `lambd`, and 0 where it lies in [-lambd, lambd]."""
+    check_numbers("softshrink", lambd=lambd)
     if not lambd >= 0:
         raise UsageError(f"softshrink: lambd must be at least 0, got {lambd}")
     return Softshrink(float(lambd))(checked("softshrink", input))
@@ -211,6 +215,7 @@ def rrelu(
         If `lower` is greater than `upper`.
     """
     reject_inplace("rrelu", inplace)
+    check_numbers("rrelu", lower=lower, upper=upper)
     if not lower <= upper:
         raise UsageError(f"rrelu: lower {lower} must not be above upper {upper}")
     if not training:

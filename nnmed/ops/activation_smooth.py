@@ -11,7 +11,7 @@ from nnmed.backend.arrays import empty_like
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.activation import DX, Activation, Sigmoid, Tanh, checked
-from nnmed.ops.arguments import dimension, reject_inplace
+from nnmed.ops.arguments import check_numbers, dimension, reject_inplace
 from nnmed.ops.elementwise import abs, exp
 from nnmed.ops.selection import clip, where
 from nnmed.ops.shape import concatenate, split
@@ -153,7 +153,7 @@ class Glu(Op):
 
     def backward(self, dy):
         (x,) = self.inputs
-        a, b = split(x, x.shape[self.dim] // 2, self.dim)
+        a, b = split(x, [x.shape[self.dim] // 2] * 2, self.dim)
         s = Sigmoid()(b)
         da = dy * s
         return concatenate([da, da * (a * (1.0 - s))], self.dim)
@@ -173,6 +173,7 @@ class Glu(Op):
 def elu(input, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """Return the input where positive, ``alpha * (exp(input) - 1)`` elsewhere."""
     reject_inplace("elu", inplace)
+    check_numbers("elu", alpha=alpha)
     return Elu(float(alpha))(checked("elu", input))
 
 
@@ -185,6 +186,7 @@ def selu(input, inplace: bool = False) -> Tensor:
 def celu(input, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """Return the input where positive, ``alpha * (exp(input / alpha) - 1)`` elsewhere."""
     reject_inplace("celu", inplace)
+    check_numbers("celu", alpha=alpha)
     if alpha == 0:
         raise UsageError("celu: alpha must not be 0")
     return Celu(float(alpha), 1.0, 1 / alpha)(checked("celu", input))
@@ -192,6 +194,7 @@ def celu(input, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 def softplus(input, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """Return ``log(1 + exp(beta * input)) / beta``; the input where beta * input > threshold."""
+    check_numbers("softplus", beta=beta, threshold=threshold)
     if beta == 0:
         raise UsageError("softplus: beta must not be 0")
     return Softplus(float(beta), float(threshold))(checked("softplus", input))

@@ -122,9 +122,16 @@ def check_positive(function: str, **numbers) -> None:
             raise UsageError(f"{function}: {name} must be integers of at least 1, got {values}")
 
 
+def check_numbers(function: str, **numbers) -> None:
+    """Raise UsageError unless all are plain numbers: no text, list, array or tensor."""
+    for name, number in numbers.items():
+        if not isinstance(number, (int, float, np.integer, np.floating)):
+            raise UsageError(f"{function}: {name} must be a number, got {number!r}")
+
+
 def dimension(dim: int, ndim: int) -> int:
     """Return `dim` counted from the front, for a tensor of `ndim` dimensions."""
-    if not isinstance(dim, (int, np.integer)):
+    if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)):
         raise UsageError(f"dim must be an integer, got {dim!r}")
     if not -max(ndim, 1) <= dim < max(ndim, 1):
         raise ShapeError(f"dim {dim} is out of range for a tensor of {ndim} dimensions")

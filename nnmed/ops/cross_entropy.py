@@ -9,7 +9,7 @@ import numpy as np
 from nnmed.autograd import Tensor
 from nnmed.errors import DTypeError, ShapeError, UsageError
 from nnmed.kernels import select
-from nnmed.ops.arguments import as_tensor, check_same_dtype
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype
 from nnmed.ops.loss_base import OnePassLoss, array_of, check_reduction, constant, per_element
 from nnmed.ops.reduction import sum
 from nnmed.ops.shape import reshape, unsqueeze
@@ -151,6 +151,7 @@ def cross_entropy(
     """
     name = "cross_entropy"
     check_reduction(name, reduction)
+    check_numbers(name, label_smoothing=label_smoothing)
     if not 0 <= label_smoothing <= 1:
         raise UsageError(f"{name}: label_smoothing must lie in [0, 1], got {label_smoothing}")
     x, target = as_tensor(input), as_tensor(target)

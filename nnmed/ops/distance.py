@@ -6,7 +6,13 @@ import math
 
 from nnmed.autograd import Tensor
 from nnmed.errors import ShapeError, UsageError
-from nnmed.ops.arguments import broadcast_shapes, check_same_dtype, dimension, operands
+from nnmed.ops.arguments import (
+    broadcast_shapes,
+    check_numbers,
+    check_same_dtype,
+    dimension,
+    operands,
+)
 from nnmed.ops.elementwise import abs, sqrt
 from nnmed.ops.reduction import amax, sum
 from nnmed.ops.selection import clip, where
@@ -31,6 +37,7 @@ def pairwise_distance(x1, x2, p: float = 2.0, eps: float = 1e-6, keepdim: bool =
         Keep the last dimension, with length 1.
     """
     name = "pairwise_distance"
+    check_numbers(name, p=p, eps=eps)
     x1, x2 = operands(x1, x2)
     check_same_dtype(name, x1=x1, x2=x2)
     if not broadcast_shapes(x1.shape, x2.shape):
@@ -48,6 +55,9 @@ def cosine_similarity(x1, x2, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """
     x1, x2 = operands(x1, x2)
     check_same_dtype("cosine_similarity", x1=x1, x2=x2)
+    check_numbers("cosine_similarity", eps=eps)
+    if not eps >= 0:
+        raise UsageError(f"cosine_similarity: eps must be at least 0, got {eps}")
     shape = broadcast_shapes(x1.shape, x2.shape)
     dim = dimension(dim, len(shape))
     x1, x2 = broadcast_to(x1, shape), broadcast_to(x2, shape)

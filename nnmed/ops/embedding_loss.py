@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nnmed.autograd import Tensor
 from nnmed.errors import ShapeError, UsageError
-from nnmed.ops.arguments import as_tensor, check_same_dtype, operands
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, operands
 from nnmed.ops.distance import pairwise_distance
 from nnmed.ops.elementwise import sqrt
 from nnmed.ops.loss_base import check_reduction, reduced
@@ -33,6 +33,7 @@ def margin_ranking_loss(
     """
     name = "margin_ranking_loss"
     check_reduction(name, reduction)
+    check_numbers(name, margin=margin)
     input1, input2, target = _same_shape(name, input1=input1, input2=input2, target=target)
     return reduced(clip(margin - target * (input1 - input2), min=0.0), reduction)
 
@@ -45,6 +46,7 @@ def hinge_embedding_loss(input, target, margin: float = 1.0, *, reduction: str =
     """
     name = "hinge_embedding_loss"
     check_reduction(name, reduction)
+    check_numbers(name, margin=margin)
     x, target = _same_shape(name, input=input, target=target)
     near = where(target == -1, 0.0, x)
     far = where(target == 1, 0.0, clip(margin - x, min=0.0))
@@ -71,6 +73,7 @@ def cosine_embedding_loss(
     """
     name = "cosine_embedding_loss"
     check_reduction(name, reduction)
+    check_numbers(name, margin=margin)
     target = as_tensor(target)
     x1, x2 = operands(input1, input2)
     check_same_dtype(name, input1=x1, input2=x2)
@@ -149,6 +152,7 @@ def triplet_margin_with_distance_loss(
 
 def _triplet(name, anchor, positive, negative, distance, margin, swap, reduction):
     check_reduction(name, reduction)
+    check_numbers(name, margin=margin)
     if not margin > 0:
         raise UsageError(f"{name}: margin must be positive, got {margin}")
     anchor, positive, negative = map(as_tensor, (anchor, positive, negative))

@@ -25,7 +25,7 @@ import numpy as np
 from nnmed import kernels
 from nnmed.autograd import Op, Tensor
 from nnmed.errors import ShapeError, UsageError
-from nnmed.ops.arguments import as_tensor, check_same_dtype
+from nnmed.ops.arguments import as_tensor, check_same_dtype, sequence
 from nnmed.ops.linalg import matmul
 from nnmed.ops.selection import where
 from nnmed.ops.shape import permute, reshape, stack, transpose
@@ -324,7 +324,7 @@ def affine_grid(theta, size, align_corners=None) -> Tensor:
     Tensor
         ``(N, H, W, 2)`` or ``(N, D, H, W, 3)``.
     """
-    theta, size = as_tensor(theta), tuple(size)
+    theta, size = as_tensor(theta), tuple(sequence("affine_grid: size", size))
     check_same_dtype("affine_grid", theta=theta)
     dims = len(size) - 2
     if dims not in (2, 3) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in size):

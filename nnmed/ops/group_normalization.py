@@ -11,7 +11,7 @@ import numpy as np
 from nnmed import kernels
 from nnmed.autograd import Op, Tensor
 from nnmed.errors import ShapeError
-from nnmed.ops.arguments import as_tensor, check_positive, check_same_dtype
+from nnmed.ops.arguments import as_tensor, check_numbers, check_positive, check_same_dtype
 from nnmed.ops.normalization import (
     affine_gradients,
     affine_inputs,
@@ -113,6 +113,7 @@ def group_norm(input, num_groups: int, weight=None, bias=None, eps: float = 1e-5
         normalised is one value a group.
     """
     x, weight, bias = _checked("group_norm", input, weight, bias)
+    check_numbers("group_norm", eps=eps)
     check_positive("group_norm", num_groups=[num_groups])
     if x.shape[1] % num_groups:
         raise ShapeError(
@@ -159,6 +160,7 @@ def instance_norm(
         If running statistics are missing without `use_input_stats`, or are no Tensors.
     """
     x, weight, bias = _checked("instance_norm", input, weight, bias)
+    check_numbers("instance_norm", momentum=momentum, eps=eps)
     buffers = dict(running_mean=running_mean, running_var=running_var)
     needed = "" if use_input_stats else "use_input_stats=False"
     check_buffers("instance_norm", buffers, needed)

@@ -16,7 +16,7 @@ from nnmed.kernels.resample.taps import (
     linear_taps,
     nearest_taps,
 )
-from nnmed.ops.arguments import as_tensor, check_same_dtype
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype
 
 # How many spatial dimensions each mode is for.
 _DIMS = {
@@ -124,7 +124,7 @@ def interpolate(
 
 
 def _check_mode(mode, align_corners, antialias) -> None:
-    if mode not in _DIMS:
+    if mode not in list(_DIMS):
         raise UsageError(f"interpolate: unknown mode {mode!r}: one of {', '.join(_DIMS)}")
     if align_corners is not None and mode not in _ALIGNED:
         raise UsageError(
@@ -149,6 +149,12 @@ def _target(lengths, size, scale_factor, recompute):
         factors = (None,) * len(lengths)
     else:
         factors = _one_each("scale_factor", scale_factor, len(lengths))
+        for factor in factors:
+            check_numbers("interpolate", scale_factor=factor)
+            if not 0 < factor < math.inf:
+                raise UsageError(
+                    f"interpolate: scale_factor must be positive and finite, got {factor}"
+                )
         sizes = tuple(math.floor(n * factor) for n, factor in zip(lengths, factors))
         if recompute:
             factors = (None,) * len(lengths)

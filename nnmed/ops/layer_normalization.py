@@ -9,7 +9,7 @@ import numpy as np
 from nnmed import kernels
 from nnmed.autograd import Op, Tensor
 from nnmed.errors import ShapeError
-from nnmed.ops.arguments import as_tensor, check_same_dtype
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype
 from nnmed.ops.normalization import affine_inputs
 from nnmed.ops.reduction import mean, sum
 from nnmed.ops.shape import reshape
@@ -128,6 +128,7 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps: float = 1e-
     ShapeError
         If `input` does not end in `normalized_shape`, or weight or bias are not of it.
     """
+    check_numbers("layer_norm", eps=eps)
     x, rows, affine = _rows("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     return reshape(LayerNorm(eps)(rows, *affine), x.shape)
 
@@ -140,6 +141,7 @@ def rms_norm(input, normalized_shape, weight=None, eps: float | None = None) -> 
     """
     x, rows, affine = _rows("rms_norm", input, normalized_shape, weight=weight)
     eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+    check_numbers("rms_norm", eps=eps)
     return reshape(RMSNorm(eps)(rows, *affine), x.shape)
 
 

@@ -6,7 +6,7 @@ import math
 
 from nnmed.autograd import Tensor
 from nnmed.errors import ShapeError, UsageError
-from nnmed.ops.arguments import as_tensor, check_same_dtype, operands
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, operands
 from nnmed.ops.elementwise import exp, log
 from nnmed.ops.loss_base import REDUCTIONS, check_reduction, reduced
 from nnmed.ops.selection import where
@@ -72,6 +72,7 @@ def poisson_nll_loss(
     reduction : {"mean", "sum", "none"}
     """
     name = "poisson_nll_loss"
+    check_numbers(name, eps=eps)
     check_reduction(name, reduction)
     x, target = operands(input, target)
     check_same_dtype(name, input=x, target=target)
@@ -106,6 +107,7 @@ def gaussian_nll_loss(
     reduction : {"mean", "sum", "none"}
     """
     name = "gaussian_nll_loss"
+    check_numbers(name, eps=eps)
     check_reduction(name, reduction)
     x, target = operands(input, target)
     var = as_tensor(var) if isinstance(var, Tensor) else operands(var, x)[0]

@@ -171,7 +171,9 @@ def linear(input, weight, bias=None) -> Tensor:
     if weight.ndim == 1:
         y = matmul(input, weight)
         return y if bias is None else y + bias
-    if weight.ndim != 2 or input.ndim < 1 or input.shape[-1] != weight.shape[1]:
+    if weight.ndim != 2:
+        raise ShapeError(f"linear: weight must have 1 or 2 dimensions, got {weight.shape}")
+    if input.ndim < 1 or input.shape[-1] != weight.shape[1]:
         raise ShapeError(
             f"linear: weight expects {weight.shape[-1]} input features: input {input.shape}, "
             f"weight {weight.shape}"

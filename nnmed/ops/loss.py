@@ -10,7 +10,7 @@ import numpy as np
 from nnmed.autograd import Tensor
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
-from nnmed.ops.arguments import as_tensor, check_same_dtype, operands
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, operands
 from nnmed.ops.elementwise import sign
 from nnmed.ops.loss_base import OnePassLoss, check_reduction, common_shape, per_element, reduced
 from nnmed.ops.reduction import sum
@@ -158,6 +158,7 @@ def smooth_l1_loss(input, target, *, reduction: str = "mean", beta: float = 1.0)
     As ``torch.nn.functional.smooth_l1_loss``; for the corners of a tumour's box.
     """
     x, target = _pair("smooth_l1_loss", input, target, reduction)
+    check_numbers("smooth_l1_loss", beta=beta)
     if not beta >= 0:
         raise UsageError(f"smooth_l1_loss: beta must not be negative, got {beta}")
     op = L1Loss(reduction) if beta == 0 else SmoothL1Loss(reduction, float(beta))
@@ -172,8 +173,9 @@ def huber_loss(input, target, reduction: str = "mean", delta: float = 1.0, weigh
     shape; unlike in :func:`mse_loss`, the mean divides by the number of elements.
     """
     name = "huber_loss"
-    if not delta > 0:
-        raise UsageError(f"{name}: delta must be positive, got {delta}")
+    check_numbers(name, delta=delta)
+    if not 0 < delta < math.inf:
+        raise UsageError(f"{name}: delta must be positive and finite, got {delta}")
     x, target = _pair(name, input, target, reduction)
     losses = SmoothL1Loss(reduction if weight is None else "none", float(delta))(x, target)
     losses = losses if delta == 1 else losses * float(delta)

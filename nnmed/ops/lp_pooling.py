@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from nnmed.autograd import Tensor
-from nnmed.ops.arguments import as_tensor, per_axis
+from nnmed.errors import UsageError
+from nnmed.ops.arguments import as_tensor, check_numbers, per_axis
 from nnmed.ops.elementwise import abs
 from nnmed.ops.pooling import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
 from nnmed.ops.selection import where
@@ -31,7 +32,7 @@ def lp_pool2d(input, norm_type: float, kernel_size, stride=None, ceil_mode=False
     input : Tensor
         ``(N, C, H, W)`` or ``(C, H, W)``.
     norm_type : float
-        The power p; for infinity, the result is the maximum of the absolute values.
+        The power p, not 0; for infinity, the result is the maximum of the absolute values.
     kernel_size, stride : int or pair of int
         Rows and columns; `stride` is `kernel_size` by default.
     ceil_mode : bool
@@ -52,6 +53,10 @@ def lp_pool3d(input, norm_type: float, kernel_size, stride=None, ceil_mode=False
 
 
 def _lp_pool(dims, max_pool, avg_pool, input, p, kernel_size, stride, ceil_mode):
+    name = f"lp_pool{dims}d"
+    check_numbers(name, norm_type=p)
+    if p == 0:
+        raise UsageError(f"{name}: norm_type must not be 0: there is no 0th root")
     x, kernel = as_tensor(input), per_axis(kernel_size, dims, "kernel_size")
     if p == math.inf:
         return max_pool(abs(x), kernel, stride, ceil_mode=ceil_mode)

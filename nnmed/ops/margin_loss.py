@@ -7,7 +7,7 @@ import numpy as np
 from nnmed.autograd import Tensor
 from nnmed.errors import DTypeError, ShapeError, UsageError
 from nnmed.ops.activation import relu
-from nnmed.ops.arguments import as_tensor, check_same_dtype, operands
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, operands
 from nnmed.ops.binary_cross_entropy import BCEWithLogits, check_binary, softplus_of_minus
 from nnmed.ops.cross_entropy import check_classes, check_indices
 from nnmed.ops.loss_base import check_reduction, constant, reduced
@@ -42,13 +42,14 @@ def multilabel_soft_margin_loss(input, target, weight=None, *, reduction: str = 
     input : Tensor
         Logits, (N, C) or (C,).
     target : Tensor
-        Floats of the same shape, 1 where the class is present, else 0.
+        Numbers of the same shape, 1 where the class is present, else 0.
     weight : Tensor, optional
         Factor of each class, (C,).
     reduction : {"mean", "sum", "none"}
         "none" gives a number for each case.
     """
     name = "multilabel_soft_margin_loss"
+    input, target = operands(input, target)
     x, target, weights = check_binary(name, input, target, dict(weight=weight), reduction)
     if not x.ndim:
         raise ShapeError(f"{name}: input must be (N, C) or (C,), got ()")
@@ -78,6 +79,7 @@ def multi_margin_loss(
     reduction : {"mean", "sum", "none"}
     """
     name = "multi_margin_loss"
+    check_numbers(name, margin=margin)
     check_reduction(name, reduction)
     if p not in (1, 2):
         raise UsageError(f"{name}: p must be 1 or 2, got {p}")

@@ -10,7 +10,7 @@ import numpy as np
 from nnmed import kernels
 from nnmed.autograd import Op, Tensor
 from nnmed.errors import ShapeError, UsageError
-from nnmed.ops.arguments import as_tensor
+from nnmed.ops.arguments import as_tensor, check_numbers
 from nnmed.ops.elementwise import clone
 from nnmed.ops.shape import reshape
 
@@ -102,6 +102,8 @@ def pad(input, pad, mode="constant", value=None) -> Tensor:
             f"pad: mode must be 'constant', or one of {', '.join(_MODES[1:])} without a value; "
             f"got mode {mode!r}, value {value}"
         )
+    if value is not None:
+        check_numbers("pad", value=value)
     flat = tuple(pad) if isinstance(pad, Iterable) else (pad,)
     if (
         len(flat) % 2
@@ -141,7 +143,7 @@ def _check_enough(x, n, before, after, mode) -> None:
     if n + before + after < 1:
         raise ShapeError(f"pad: {before, after} leaves nothing of a line of input {x.shape}")
     left = n + min(before, 0) + min(after, 0)
-    longest = {"reflect": n - 1, "replicate": math.inf, "circular": left}[mode]
+    longest = {"reflect": n - 1, "replicate": math.inf if n else 0, "circular": left}[mode]
     if max(before, after) > longest:
         raise ShapeError(
             f"pad: mode {mode!r} adds at most {longest} values to a line of {n}, "

@@ -147,6 +147,9 @@ def var(x, dim=None, *, correction: float = 1, keepdim=False, axis=None, keepdim
 def max(x, dim=None, keepdim=False, *, axis=None, keepdims=False):
     """Return the largest element, or (values, indices) along one dimension.
 
+    For the larger of two tensors, which PyTorch's function gives as well, see
+    :func:`~nnmed.ops.selection.maximum`.
+
     Without `dim`, equal maxima share the gradient; with `dim`, it goes to the element whose
     index is returned, the first of the equal ones.
     """
@@ -154,7 +157,10 @@ def max(x, dim=None, keepdim=False, *, axis=None, keepdims=False):
 
 
 def min(x, dim=None, keepdim=False, *, axis=None, keepdims=False):
-    """Return the smallest element, or (values, indices) along one dimension; see :func:`max`."""
+    """Return the smallest element, or (values, indices) along one dimension; see :func:`max`.
+
+    For the smaller of two tensors, see :func:`~nnmed.ops.selection.minimum`.
+    """
     return _extremum(x, False, dim if axis is None else axis, keepdim or keepdims)
 
 

@@ -110,6 +110,7 @@ def minimum(a, b) -> Tensor:
 def clip(x, min: float | None = None, max: float | None = None) -> Tensor:
     """Return `x` limited to [min, max]; the gradient is 0 outside and 1 on the limits.
 
+    The limits are numbers; for tensors as limits, see :func:`maximum` and :func:`minimum`.
     An integer tensor with a float limit becomes float32.
     """
     limits = [plain_number(limit) for limit in (min, max)]

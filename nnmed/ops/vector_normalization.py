@@ -8,11 +8,17 @@ import numpy as np
 
 from nnmed.autograd import Tensor
 from nnmed.errors import ShapeError
-from nnmed.ops.arguments import as_tensor, cast, check_positive, check_same_dtype
+from nnmed.ops.arguments import (
+    as_tensor,
+    cast,
+    check_numbers,
+    check_positive,
+    check_same_dtype,
+)
 from nnmed.ops.elementwise import abs
 from nnmed.ops.pad import pad
 from nnmed.ops.pooling import avg_pool2d
-from nnmed.ops.reduction import amax, sum
+from nnmed.ops.reduction import amax, amin, sum
 from nnmed.ops.selection import clip
 from nnmed.ops.shape import reshape
 
@@ -25,7 +31,8 @@ def normalize(input, p: float = 2.0, dim=1, eps: float = 1e-12) -> Tensor:
     input : Tensor
         Any shape.
     p : float
-        ``inf`` stands for the largest absolute value, 0 for the number of values but zeros.
+        ``inf`` stands for the largest absolute value, ``-inf`` for the smallest, 0 for the
+        number of values but zeros.
     dim : int or sequence of int
         One vector lies along `dim`.
     eps : float
@@ -33,8 +40,11 @@ def normalize(input, p: float = 2.0, dim=1, eps: float = 1e-12) -> Tensor:
     """
     x = as_tensor(input)
     check_same_dtype("normalize", input=x)
+    check_numbers("normalize", p=p, eps=eps)
     if p == math.inf:
         norm = amax(abs(x), dim, keepdim=True)
+    elif p == -math.inf:
+        norm = amin(abs(x), dim, keepdim=True)
     elif p == 1:
         norm = sum(abs(x), dim, keepdim=True)
     elif p == 0:
@@ -70,6 +80,7 @@ def local_response_norm(
     x = as_tensor(input)
     check_same_dtype("local_response_norm", input=x)
     check_positive("local_response_norm", size=[size])
+    check_numbers("local_response_norm", alpha=alpha, beta=beta, k=k)
     if x.ndim < 3:
         raise ShapeError(f"local_response_norm: input must be (N, C, ...), got {x.shape}")
     if not x.numel():

@@ -189,6 +189,14 @@ def test_unknown_approximation_is_refused():
     ("error", "function", "kwargs"),
     [
         (UsageError, F.hardtanh, dict(min_val=1.0, max_val=0.0)),
+        (UsageError, F.hardtanh, dict(min_val=None)),
+        (UsageError, F.threshold, dict(threshold="1", value=0.0)),
+        (UsageError, F.hardshrink, dict(lambd=[1.0])),
+        (UsageError, F.softshrink, dict(lambd=None)),
+        (UsageError, F.rrelu, dict(lower="0")),
+        (UsageError, F.elu, dict(alpha="1")),
+        (UsageError, F.celu, dict(alpha=None)),
+        (UsageError, F.softplus, dict(threshold=[])),
         (UsageError, F.softshrink, dict(lambd=-1.0)),
         (UsageError, F.rrelu, dict(lower=1.0, upper=0.5)),
         (UsageError, F.celu, dict(alpha=0.0)),
@@ -202,6 +210,12 @@ def test_unknown_approximation_is_refused():
 def test_bad_arguments(error, function, kwargs):
     with pytest.raises(error, match=function.__name__):
         function(nnmed.Tensor([[1.0, 2.0, 3.0]]), **kwargs)
+
+
+def test_glu_without_channels_has_an_empty_gradient():
+    x = nnmed.Tensor(np.zeros((2, 0, 3), np.float32), requires_grad=True)
+    (gradient,) = nnmed.grad(F.glu(x, 1).sum(), [x], create_graph=True)
+    assert gradient.shape == x.shape
 
 
 def test_threshold_takes_any_value():

@@ -10,6 +10,7 @@ from nnmed import Tensor
 from nnmed.errors import DTypeError, OutOfRangeError, ShapeError, UsageError
 from nnmed.ops import elementwise as e
 from nnmed.ops import reduction, selection
+from nnmed.ops.linalg import linear
 
 NAN, INF = float("nan"), float("inf")
 
@@ -107,6 +108,8 @@ def test_dtypes_of_integer_results(result, dtype):
         (lambda: leaf([1, 2])[2], OutOfRangeError, r"shape \(2,\)"),
         (lambda: leaf([1, 2])[1.5], ShapeError, "integer or bool"),
         (lambda: leaf([1, 2]).sum("a"), UsageError, "dim"),
+        (lambda: leaf([1, 2]).var(True), UsageError, "dim must be an integer, got True"),
+        (lambda: linear(leaf([1, 2]), leaf(1.0)), ShapeError, "1 or 2 dimensions"),
         (lambda: leaf([1, 2]).clip(Tensor([1.0])), UsageError, "numbers"),
         (lambda: leaf(np.zeros((0, 3))).max(0), ShapeError, "no maximum"),
         (lambda: Tensor([1, 2]) ** -1, DTypeError, "negative integer powers"),

@@ -169,6 +169,8 @@ def test_bad_arguments():
         cross_entropy(x, nnmed.Tensor(np.zeros((3, 4), np.int64)))
     with pytest.raises(UsageError, match="label_smoothing"):
         cross_entropy(x, target, label_smoothing=1.5)
+    with pytest.raises(UsageError, match="label_smoothing must be a number"):
+        cross_entropy(x, target, label_smoothing=None)
     with pytest.raises(UsageError, match="reduction"):
         cross_entropy(x, target, reduction="average")
     with pytest.raises(GradientError, match="weight"):

@@ -172,6 +172,12 @@ def test_bad_arguments():
         smooth_l1_loss(a, a, beta=-1.0)
     with pytest.raises(UsageError, match="delta"):
         huber_loss(a, a, delta=0.0)
+    with pytest.raises(UsageError, match="finite"):
+        huber_loss(a, a, delta=np.inf)
+    with pytest.raises(UsageError, match="delta must be a number"):
+        huber_loss(a, a, delta=[1.0])
+    with pytest.raises(UsageError, match="beta must be a number"):
+        smooth_l1_loss(a, a, beta=None)
     with pytest.raises(DTypeError, match="int64"):
         binary_cross_entropy_with_logits(b, nnmed.Tensor([0, 1, 1]))
     with pytest.raises(GradientError, match="pos_weight"):

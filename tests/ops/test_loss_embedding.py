@@ -100,6 +100,12 @@ def test_bad_arguments():
     a, b = nnmed.Tensor(np.ones((3, 4), np.float32)), nnmed.Tensor(np.ones(3, np.float32))
     with pytest.raises(UsageError, match="p must be positive"):
         pairwise_distance(a, a, p=0)
+    with pytest.raises(UsageError, match="p must be a number"):
+        pairwise_distance(a, a, p="2")
+    with pytest.raises(UsageError, match="eps must be at least 0"):
+        cosine_similarity(a, a, eps=-1.0)
+    with pytest.raises(UsageError, match="margin must be a number"):
+        hinge_embedding_loss(a, a, margin=[1.0])
     with pytest.raises(ShapeError, match="vectors"):
         pairwise_distance(nnmed.Tensor(1.0), nnmed.Tensor(2.0))
     with pytest.raises(ShapeError, match="broadcast"):

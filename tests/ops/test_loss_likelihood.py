@@ -86,6 +86,8 @@ def test_bad_arguments():
         gaussian_nll_loss(a, a, -a)
     with pytest.raises(UsageError, match="eps"):
         gaussian_nll_loss(a, a, a, eps=0.0)
+    with pytest.raises(UsageError, match="eps must be a number"):
+        poisson_nll_loss(a, a, eps=None)
     for shape in ((4,), (1, 1), (3, 4, 1)):
         with pytest.raises(ShapeError, match="var"):
             gaussian_nll_loss(a, a, nnmed.Tensor(np.ones(shape, np.float32)))

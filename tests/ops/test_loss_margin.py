@@ -114,12 +114,24 @@ def test_soft_margin_is_exact_for_large_scores():
     np.testing.assert_array_equal(x.grad.numpy(), [1, 0])
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool])
+def test_labels_may_be_integers(dtype):
+    labels = np.array([[1, 0, 1], [0, 0, 1]])
+    x = nnmed.Tensor(np.array([[0.5, -2.0, 1.0], [3.0, 0.0, -1.0]], np.float32))
+    loss = multilabel_soft_margin_loss(x, nnmed.Tensor(labels.astype(dtype)))
+    floats = multilabel_soft_margin_loss(x, nnmed.Tensor(labels.astype(np.float32)))
+    assert loss.dtype == np.float32
+    assert loss.item() == floats.item()
+
+
 def test_bad_arguments():
     x = nnmed.Tensor(np.zeros((3, 4), np.float32))
     with pytest.raises(UsageError, match="multi_margin_loss: target holds class index 4"):
         multi_margin_loss(x, nnmed.Tensor([0, 1, 4]))
     with pytest.raises(UsageError, match="p must be"):
         multi_margin_loss(x, nnmed.Tensor([0, 1, 2]), p=3)
+    with pytest.raises(UsageError, match="margin must be a number"):
+        multi_margin_loss(x, nnmed.Tensor([0, 1, 2]), margin=[1.0])
     with pytest.raises(ShapeError, match="weight"):
         multi_margin_loss(x, nnmed.Tensor([0, 1, 2]), weight=nnmed.Tensor([1.0]))
     with pytest.raises(ShapeError, match="input must be"):

@@ -128,6 +128,8 @@ def test_output_and_gradient_are_channels_last():
     [
         (lambda x, s: group_norm(x, 2), ShapeError, "3 channels .* 2 groups"),
         (lambda x, s: group_norm(x, 0), UsageError, "num_groups"),
+        (lambda x, s: group_norm(x, 3, eps="0"), UsageError, "eps must be a number"),
+        (lambda x, s: instance_norm(x, momentum=None), UsageError, "momentum must be a number"),
         (lambda x, s: group_norm(x[:1, :, 0, 0], 3), ShapeError, "single value"),
         (lambda x, s: group_norm(x[0, 0, 0], 1), ShapeError, "input must be"),
         (lambda x, s: group_norm(x, 3, s[:2]), ShapeError, "weight must have shape"),

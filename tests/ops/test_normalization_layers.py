@@ -42,6 +42,7 @@ COMPOSED = [
     OpCase(normalize, dict(input=(3, 4)), dict(p=1.0, dim=0)),
     OpCase(normalize, dict(input=tie_free(3, 4)), dict(p=float("inf"), dim=-1)),
     OpCase(normalize, dict(input=(3, 4, 2)), dict(p=3.0, dim=(0, 2), eps=10.0)),
+    OpCase(normalize, dict(input=tie_free(3, 4)), dict(p=float("-inf"), dim=0)),
     OpCase(normalize, dict(input=tie_free(3, 4)), dict(p=0.0)),
     OpCase(normalize, dict(input=tie_free(3, 4)), dict(p=-1.0, dim=0)),
     OpCase(local_response_norm, dict(input=(2, 5, 3, 2)), dict(size=3, alpha=0.5)),
@@ -105,6 +106,8 @@ def test_local_response_norm_of_an_empty_batch():
     [
         (lambda x, w: layer_norm(x, 3), ShapeError, "must end in"),
         (lambda x, w: layer_norm(x, ()), ShapeError, "must end in"),
+        (lambda x, w: layer_norm(x, 4, eps=None), UsageError, "eps must be a number"),
+        (lambda x, w: normalize(x, p="2"), UsageError, "p must be a number"),
         (lambda x, w: layer_norm(x, 4, w), ShapeError, "weight must have shape"),
         (lambda x, w: rms_norm(x, (5, 2, 4)), ShapeError, "must end in"),
         (lambda x, w: layer_norm(x, 4, w.double()), DTypeError, "one dtype"),

@@ -191,6 +191,8 @@ def test_empty_batch_and_layout(pool, dims):
         (lambda x: F.max_pool3d(x, 6), ShapeError, "max_pool3d.*does not fit"),
         (lambda x: F.max_pool1d(x, 2), ShapeError, "max_pool1d: input must be"),
         (lambda x: F.avg_pool3d(x, (2, 2)), UsageError, "3 integers"),
+        (lambda x: F.lp_pool3d(x, 0, 2), UsageError, "lp_pool3d: norm_type must not be 0"),
+        (lambda x: F.lp_pool3d(x, [2], 2), UsageError, "norm_type must be a number"),
         (lambda x: F.avg_pool3d(x, 2, padding=2), UsageError, "at most half"),
         (lambda x: F.avg_pool3d(x, 2, divisor_override=0), UsageError, "divisor_override"),
         (lambda x: F.adaptive_max_pool3d(x, (1, 2)), UsageError, "output_size"),

@@ -130,6 +130,7 @@ def test_layout_and_empty_batch():
         ),
         (lambda x, g: affine_grid(x[0, :, :2, :3], (3, 1, 4, 4)), ShapeError, "theta must be"),
         (lambda x, g: affine_grid(x[0, :, :2, :3], (2, 4, 4)), ShapeError, "size must be"),
+        (lambda x, g: affine_grid(x[0, :, :2, :3], 4), UsageError, "size must be a sequence"),
         (lambda x, g: affine_grid(x[0, :, :2, :3], (2, 1, 0, 4)), ShapeError, "size must be"),
     ],
 )

@@ -95,6 +95,8 @@ def test_nan_stays_where_it_is_read(mode):
         (lambda x: pad(x, 1), UsageError, "pair"),
         (lambda x: pad(x, (1.0, 2.0)), UsageError, "pair"),
         (lambda x: pad(x, (1,) * 10), UsageError, "at most 4"),
+        (lambda x: pad(x, (1, 1), value="0"), UsageError, "value must be a number"),
+        (lambda x: pad(x[..., :0], (1, 1, 0, 0), mode="replicate"), ShapeError, "a line of 0"),
         (lambda x: pad(x, (-3, -3)), ShapeError, "crops more"),
         (lambda x: pad(x, (1, 1), mode="wrap"), UsageError, "mode"),
         (lambda x: pad(x, (1, 1), mode="reflect", value=1.0), UsageError, "without a value"),
