@@ -12,6 +12,7 @@ fixed order.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from math import ceil
 
@@ -50,9 +51,11 @@ class Channels:
         return nhwc(as_channels_last(x)).reshape(self._shape)
 
     def spread(self, numbers, dtype):
-        """Return a number for each image (or for all) and channel as one row for each image."""
-        numbers = np.asarray(numbers).astype(dtype)[:, None, :]
-        return np.tile(numbers, (1, 1, self._repeats))
+        """Return a number for each image (or for all) and channel as one row for each image.
+
+        Several such arrays in a list come back as one array, since small calls add up.
+        """
+        return np.tile(np.asarray(numbers, dtype)[..., None, :], self._repeats)
 
     def for_pieces(self, task, *arrays):
         """Call ``task(*pieces)`` on the worker threads, for all pieces of `arrays`.
@@ -71,9 +74,10 @@ class Channels:
         """Return the sums of ``a`` and of ``a * (b - centre)`` for each image and channel.
 
         `a` and `b` come from :meth:`view`, `centre` from :meth:`spread`. Where `a` is `b`,
-        the centre is subtracted from both. Each is float64 ``(images, C)``.
+        the centre is subtracted from both. Both are float64, together ``(2, images, C)``.
         """
-        sums, products = np.empty((2, self.images, self._parts, self._sum_row), a.dtype)
+        totals = np.empty((2, self.images, self._parts, self._sum_row), a.dtype)
+        sums, products = totals
 
         def run(index):
             first, second, middle = (self._take(array, index) for array in (a, b, centre))
@@ -88,7 +92,10 @@ class Channels:
             np.matmul(ones, first, out=sums[images, part, None])
 
         parallel_for(lambda index: quietly(run, index), len(self._pieces))
-        return self._fold(sums), self._fold(products)
+        # Add up what rows and parts of an image have for a channel.
+        totals = np.add.reduce(totals, axis=2, dtype=np.float64)
+        pixels = self._sum_row // max(1, self.channels)
+        return np.add.reduce(totals.reshape(2, self.images, pixels, self.channels), axis=2)
 
     def _take(self, array, index):
         if array is None:
@@ -98,11 +105,9 @@ class Channels:
             top, bottom = 0, 1
         return array[start:stop, top:bottom] if len(array) == self.images else array
 
-    def _fold(self, sums):
-        """Add up what rows and parts of an image have for a channel."""
-        total = sums.sum(axis=1, dtype=np.float64)
-        pixels = self._sum_row // max(1, self.channels)
-        return total.reshape(self.images, pixels, self.channels).sum(axis=1)
+
+# A walk belongs to a shape, and finding it costs more than to normalise a small array.
+walk_over = lru_cache(maxsize=256)(Channels)
 
 
 def scratch_like(piece):

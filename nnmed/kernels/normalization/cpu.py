@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from nnmed.backend.arrays import empty_channels_last
-from nnmed.kernels.normalization.channels import Channels, scratch_like
+from nnmed.kernels.normalization.channels import scratch_like, walk_over
 from nnmed.kernels.normalization.layer import layer_norm, layer_norm_grad
 
 __all__ = [
@@ -52,9 +52,9 @@ def batch_norm_grad(dy, x, mean, var, weight, eps, training):
         # dx = scale * (dy + slope * (x - mean) - dbias / m)
         count = max(1, x.size // x.shape[1])
         slope = -inverse * dweight / count
-        level = walk.spread(-dbias / count - slope * rest, x.dtype)
-        scale = walk.spread(inverse if weight is None else inverse * weight, x.dtype)
-        slope = walk.spread(slope, x.dtype)
+        scale = inverse if weight is None else inverse * weight
+        level = -dbias / count - slope * rest
+        slope, level, scale = walk.spread([slope, level, scale], x.dtype)
 
     def with_statistics(out, dy, x, slope, level, scale, centre):
         if centre is not None:
@@ -95,14 +95,12 @@ def group_norm_grad(dy, x, mean, var, weight, eps):
         sums, products = walk.totals(gradient, source, centre)
         products = (products - rest * sums) * inverse  # sums of dy * n
         count = each * prod(x.shape[2:])
-        share, slope = (
-            np.repeat(_by_groups(s * weight, mean.shape[1]) / count, each, axis=1)
-            for s in (sums, products)
-        )
+        shares = _by_groups(np.array([sums, products]) * weight, mean.shape[1]) / count
+        share, slope = np.repeat(shares, each, axis=2)
         # dx = scale * dy + slope * (x - mean) - inverse * share
         slope = -(inverse**2) * slope
-        level = walk.spread(-inverse * share - slope * rest, x.dtype)
-        scale, slope = walk.spread(inverse * weight, x.dtype), walk.spread(slope, x.dtype)
+        level = -inverse * share - slope * rest
+        slope, level, scale = walk.spread([slope, level, inverse * weight], x.dtype)
 
     def piece(out, dy, x, slope, level, scale, centre):
         if centre is not None:
@@ -116,11 +114,11 @@ def group_norm_grad(dy, x, mean, var, weight, eps):
 
 
 def _over_batch(x):
-    return Channels(1, x.size // max(1, x.shape[1]), x.shape[1])
+    return walk_over(1, x.size // max(1, x.shape[1]), x.shape[1])
 
 
 def _over_images(x):
-    return Channels(x.shape[0], prod(x.shape[2:]), x.shape[1])
+    return walk_over(x.shape[0], prod(x.shape[2:]), x.shape[1])
 
 
 def _channels_in_a_group(x, mean):
@@ -128,9 +126,9 @@ def _channels_in_a_group(x, mean):
 
 
 def _by_groups(numbers, groups):
-    """Return the sum over the channels of each group, (images, G)."""
-    images, channels = numbers.shape
-    return numbers.reshape(images, groups, channels // max(1, groups)).sum(axis=2)
+    """Return the sum over the channels of each group, from (..., C) to (..., G)."""
+    *rest, channels = numbers.shape
+    return np.add.reduce(numbers.reshape(*rest, groups, channels // max(1, groups)), axis=-1)
 
 
 def _moments(walk, x, groups):
@@ -139,8 +137,7 @@ def _moments(walk, x, groups):
     count = x.size // max(1, walk.images * groups)
 
     def about(centre):
-        totals = walk.totals(rows, rows, centre)
-        mean, square = (_by_groups(t, groups) / max(1, count) for t in totals)
+        mean, square = _by_groups(walk.totals(rows, rows, centre), groups) / max(1, count)
         return mean, np.maximum(square - mean**2, 0)
 
     with np.errstate(all="ignore"):
@@ -159,8 +156,8 @@ def _normalize(walk, x, mean, var, weight, bias, eps):
         inverse = 1 / np.sqrt(np.asarray(var, np.float64) + eps)
         rest, centre = _centre(walk, mean, inverse, x.dtype)
         scale = inverse if weight is None else inverse * weight
-        offset = walk.spread((0.0 if bias is None else bias) - rest * scale, x.dtype)
-        scale = walk.spread(scale, x.dtype)
+        offset = (0.0 if bias is None else bias) - rest * scale
+        scale, offset = walk.spread([scale, offset], x.dtype)
 
     def piece(out, x, scale, offset, centre):
         if centre is not None:
