@@ -11,12 +11,9 @@ from nnmed.kernels.normalization import channels, cpu, layer, reference
 
 @pytest.fixture(autouse=True, params=[(8, 24), None], ids=["small-blocks", "usual-blocks"])
 def block_size(request, monkeypatch):
-    channels.walk_over.cache_clear()
     if request.param is not None:
         monkeypatch.setattr(channels, "_ROW", request.param[0])
         monkeypatch.setattr(channels, "_PIECE", request.param[1])
-    yield
-    channels.walk_over.cache_clear()
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5, 7), (2, 3, 8, 8), (5, 11, 1, 1), (1, 1, 1, 2)])

@@ -12,7 +12,6 @@ fixed order.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import pairwise
 from math import ceil
 
@@ -104,10 +103,6 @@ class Channels:
         if array.shape[1] == 1 < self._shape[1]:  # one row for all rows
             top, bottom = 0, 1
         return array[start:stop, top:bottom] if len(array) == self.images else array
-
-
-# A walk belongs to a shape, and finding it costs more than to normalise a small array.
-walk_over = lru_cache(maxsize=256)(Channels)
 
 
 def scratch_like(piece):
