@@ -179,8 +179,7 @@ class Optimizer:
     def _check_range(self, group: dict, *names: str, below: float | None = None) -> None:
         """Refuse options that are no numbers, negative, NaN, or not less than `below`."""
         for name in names:
-            values = group[name] if isinstance(group[name], (tuple, list)) else [group[name]]
-            for value in values:
+            for value in group[name] if name == "betas" else [group[name]]:
                 number = isinstance(value, (int, float, np.number))
                 if not number or not value >= 0 or (below is not None and value >= below):
                     limits = "at least 0" if below is None else f"in [0, {below:g})"

@@ -61,7 +61,7 @@ class SGD(Optimizer):
 
     def _check(self, group):
         super()._check(group)
-        self._check_range(group, "momentum")
+        self._check_range(group, "momentum", "dampening")
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise UsageError("SGD: nesterov needs momentum > 0 and dampening = 0")
 

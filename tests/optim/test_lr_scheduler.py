@@ -259,6 +259,7 @@ def test_one_cycle_ends():
         lambda s, o: s.LambdaLR(o, [abs]),
         lambda s, o: s.OneCycleLR(o, 0.1),
         lambda s, o: s.OneCycleLR(o, 0.1, total_steps=5, pct_start=2),
+        lambda s, o: s.OneCycleLR(o, 0.1, total_steps=5, div_factor=0),
         lambda s, o: s.OneCycleLR(o, 0.1, total_steps=5, anneal_strategy="step"),
         lambda s, o: s.OneCycleLR(o, [0.1], total_steps=5),
         lambda s, o: s.ReduceLROnPlateau(o, factor=1.0),

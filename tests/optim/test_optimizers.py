@@ -347,6 +347,8 @@ def test_wrong_parameters():
     [
         ("SGD", {"lr": -1}),
         ("SGD", {"lr": float("nan")}),
+        ("SGD", {"lr": [0.1]}),
+        ("SGD", {"dampening": None}),
         ("SGD", {"momentum": -0.1}),
         ("SGD", {"nesterov": True}),
         ("SGD", {"nesterov": True, "momentum": 0.9, "dampening": 0.1}),
@@ -354,6 +356,7 @@ def test_wrong_parameters():
         ("Adam", {"betas": 0.9}),
         ("AdamW", {"eps": -1}),
         ("RMSprop", {"alpha": -1}),
+        ("RMSprop", {"momentum": []}),
         ("RMSprop", {"weight_decay": -1}),
         ("Adagrad", {"lr_decay": -1}),
         ("Adagrad", {"initial_accumulator_value": -1}),

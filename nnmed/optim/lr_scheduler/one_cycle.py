@@ -69,6 +69,11 @@ class OneCycleLR(LRScheduler):
         check_positive_integer("OneCycleLR: total_steps", total_steps)
         if not 0 <= pct_start <= 1:
             raise UsageError(f"OneCycleLR: pct_start must be in [0, 1], got {pct_start}")
+        if not (div_factor > 0 and final_div_factor > 0):
+            raise UsageError(
+                f"OneCycleLR: div_factor and final_div_factor must be positive, got {div_factor} "
+                f"and {final_div_factor}"
+            )
         if anneal_strategy not in ("cos", "linear"):
             raise UsageError(
                 f"OneCycleLR: anneal_strategy is 'cos' or 'linear', got {anneal_strategy!r}"
