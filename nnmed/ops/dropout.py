@@ -8,7 +8,7 @@ from nnmed.autograd import Op, Tensor
 from nnmed.backend.random import draw_key
 from nnmed.errors import UsageError
 from nnmed.kernels import select
-from nnmed.ops.arguments import as_tensor, check_same_dtype, reject_inplace
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, reject_inplace
 
 
 class Dropout(Op):
@@ -93,6 +93,7 @@ def dropout(
 def checked_dropout(name: str, input, p: float, inplace: bool) -> Tensor:
     """Return `input` as a tensor, once the arguments of function `name` have been checked."""
     reject_inplace(name, inplace)
+    check_numbers(name, p=p)
     if not 0 <= p <= 1:
         raise UsageError(f"{name}: p must lie in [0, 1], got {p}")
     x = as_tensor(input)

@@ -9,7 +9,7 @@ import numpy as np
 from nnmed.autograd import Tensor
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
-from nnmed.ops.arguments import as_tensor, check_same_dtype
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype
 from nnmed.ops.binary_cross_entropy import softplus_of_minus
 from nnmed.ops.cross_entropy import per_row, target_rows
 from nnmed.ops.elementwise import exp
@@ -170,5 +170,6 @@ def _class_weights(name, alpha, x):
 
 
 def _check_gamma(name, gamma) -> None:
+    check_numbers(name, gamma=gamma)
     if not gamma >= 0:
         raise UsageError(f"{name}: gamma must not be negative, got {gamma}")

@@ -7,7 +7,7 @@ import numpy as np
 from nnmed import kernels
 from nnmed.autograd import Op, Tensor
 from nnmed.errors import GradientError, ShapeError, UsageError
-from nnmed.ops.arguments import as_tensor, check_same_dtype
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype
 from nnmed.ops.reduction import mean, sum
 from nnmed.ops.shape import reshape
 
@@ -165,6 +165,7 @@ def batch_norm(
     x = as_tensor(input)
     weight, bias = (None if t is None else as_tensor(t) for t in (weight, bias))
     check_same_dtype("batch_norm", input=x, weight=weight, bias=bias)
+    check_numbers("batch_norm", momentum=momentum, eps=eps)
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: input must be (N, C) or (N, C, ...), got {x.shape}")
     buffers = dict(running_mean=running_mean, running_var=running_var)

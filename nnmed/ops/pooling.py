@@ -6,7 +6,7 @@ import numpy as np
 
 from nnmed.autograd import Tensor
 from nnmed.errors import ShapeError, UsageError
-from nnmed.ops.arguments import check_positive, per_axis
+from nnmed.ops.arguments import check_numbers, check_positive, per_axis
 from nnmed.ops.pictures import pictures
 from nnmed.ops.pooling_axes import pool_axes
 from nnmed.ops.pooling_ops import AvgPool2d, MaxPool2d
@@ -140,8 +140,10 @@ def _max_pool(name, dims, input, kernel_size, stride, padding, dilation, ceil_mo
 def _avg_pool(
     name, dims, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
 ):
-    if divisor_override == 0:
-        raise UsageError(f"{name}: divisor_override must not be 0")
+    if divisor_override is not None:
+        check_numbers(name, divisor_override=divisor_override)
+        if divisor_override == 0:
+            raise UsageError(f"{name}: divisor_override must not be 0")
     kernel, stride, padding = _windows(name, dims, kernel_size, stride, padding)
     x, batched = pictures(name, input, dims)
     size = _output_size(name, x.shape, kernel, stride, padding, (1,) * dims, ceil_mode)

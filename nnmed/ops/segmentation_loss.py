@@ -20,7 +20,7 @@ from nnmed.backend.arrays import array_module
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.activation import sigmoid
-from nnmed.ops.arguments import as_tensor, check_same_dtype
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype
 from nnmed.ops.binary_cross_entropy import BCEWithLogits
 from nnmed.ops.cross_entropy import cross_entropy
 from nnmed.ops.label_map import Segmentation, segmentation
@@ -320,6 +320,7 @@ def _dice(overlap, smooth):
 
 
 def _tversky(name, overlap, alpha, beta, smooth):
+    check_numbers(name, alpha=alpha, beta=beta)
     if not (alpha >= 0 and beta >= 0 and alpha + beta > 0):
         raise UsageError(f"{name}: alpha and beta must be positive, got {alpha} and {beta}")
     false_alarms = overlap.predicted - overlap.hits

@@ -93,6 +93,10 @@ def test_a_slope_is_learnt():
 def test_senseless_arguments_are_named():
     with pytest.raises(ShapeError, match="PReLU: num_parameters"):
         nn.PReLU(0)
+    with pytest.raises(UsageError, match="PReLU: num_parameters"):
+        nn.PReLU(1.5)
+    with pytest.raises(UsageError, match="PReLU: init"):
+        nn.PReLU(1, init=None)
     with pytest.raises(ShapeError, match="Softmax2d"):
         nn.Softmax2d()(Tensor(np.ones((2, 3), np.float32)))
     with pytest.raises(UsageError, match=r"Hardswish.*inplace"):

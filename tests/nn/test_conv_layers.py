@@ -76,6 +76,7 @@ def test_padding_by_more_than_the_mode_has_is_an_error():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (lambda: nn.Conv2d(4, 6, -1), "Conv2d: kernel_size must be integers of at least 1"),
         (lambda: nn.Conv1d(4, 6, (3, 3)), "Conv1d: kernel_size must be an integer or one"),
         (lambda: nn.Conv3d(4, 6, (3, 3)), "Conv3d: kernel_size must be an integer or 3"),
         (lambda: nn.Conv3d(4, 6, 3, (1, 1, 2), "same"), "Conv3d: padding='same' needs stride 1"),

@@ -77,6 +77,11 @@ def test_instance_norm_follows_the_running_statistics_in_evaluation():
     [
         (lambda: nn.GroupNorm(3, 4), UsageError, "num_groups=3 must divide"),
         (lambda: nn.GroupNorm(0, 4), UsageError, "num_groups"),
+        (
+            lambda: nn.BatchNorm2d(4, eps="0")(Tensor(layers.draw((2, 4, 3, 3)))),
+            UsageError,
+            "eps must",
+        ),
         (lambda: nn.LayerNorm((4, -1)), UsageError, "normalized_shape"),
         (lambda: nn.InstanceNorm2d("4"), UsageError, "num_features"),
         (lambda: nn.BatchNorm3d(4)(Tensor(layers.draw(IMAGES))), ShapeError, "5-d"),

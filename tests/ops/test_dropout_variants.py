@@ -106,6 +106,8 @@ def test_channels_last_memory_is_kept():
 def test_bad_arguments(function):
     with pytest.raises(UsageError, match=f"{function.__name__}: p must lie"):
         function(nnmed.Tensor([[1.0]]), 1.5)
+    with pytest.raises(UsageError, match="p must be a number"):
+        function(nnmed.Tensor([[1.0]]), "0.5")
     with pytest.raises(UsageError, match="inplace"):
         function(nnmed.Tensor([[1.0]]), inplace=True)
     if function is not F.alpha_dropout:

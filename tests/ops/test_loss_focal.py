@@ -124,6 +124,8 @@ def test_bad_arguments():
     target = nnmed.from_numpy(np.zeros((2, 2, 2), np.int64))
     with pytest.raises(UsageError, match="gamma"):
         focal_loss(x, target, gamma=-1)
+    with pytest.raises(UsageError, match="gamma must be a number"):
+        focal_loss(x, target, gamma=None)
     with pytest.raises(ShapeError, match="alpha"):
         focal_loss(x, target, alpha=0.25)
     with pytest.raises(UsageError, match="alpha"):

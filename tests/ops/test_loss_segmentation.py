@@ -276,6 +276,8 @@ def test_bad_arguments():
         dice_loss(x, nnmed.Tensor(np.zeros((2, 3, 4), np.float32)))
     with pytest.raises(UsageError, match="alpha and beta"):
         tversky_loss(x, target, alpha=-1.0)
+    with pytest.raises(UsageError, match="beta must be a number"):
+        tversky_loss(x, target, beta=None)
     with pytest.raises(UsageError, match="gamma"):
         focal_tversky_loss(x, target, gamma=0.0)
     with pytest.raises(ShapeError, match="single logit"):

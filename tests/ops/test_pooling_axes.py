@@ -195,6 +195,7 @@ def test_empty_batch_and_layout(pool, dims):
         (lambda x: F.lp_pool3d(x, [2], 2), UsageError, "norm_type must be a number"),
         (lambda x: F.avg_pool3d(x, 2, padding=2), UsageError, "at most half"),
         (lambda x: F.avg_pool3d(x, 2, divisor_override=0), UsageError, "divisor_override"),
+        (lambda x: F.avg_pool3d(x, 2, divisor_override="2"), UsageError, "must be a number"),
         (lambda x: F.adaptive_max_pool3d(x, (1, 2)), UsageError, "output_size"),
         (lambda x: F.max_unpool3d(x, x.long()[:, :1], 2), ShapeError, "shaped like"),
         (lambda x: F.max_unpool3d(x, x, 2), DTypeError, "integers"),

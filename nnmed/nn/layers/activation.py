@@ -7,9 +7,10 @@ import numpy as np
 from nnmed import functional as F
 from nnmed.backend import random
 from nnmed.errors import ShapeError
+from nnmed.nn.layers.linear import check_sizes
 from nnmed.nn.module import Module
 from nnmed.nn.parameter import Parameter
-from nnmed.ops.arguments import reject_inplace
+from nnmed.ops.arguments import check_numbers, reject_inplace
 
 
 class Activation(Module):
@@ -77,6 +78,8 @@ class PReLU(Module):
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25):
         super().__init__()
+        check_sizes("PReLU", num_parameters=num_parameters)
+        check_numbers("PReLU", init=init)
         if num_parameters < 1:
             raise ShapeError(f"PReLU: num_parameters must be at least 1, got {num_parameters}")
         self.num_parameters, self.init = num_parameters, init

@@ -9,7 +9,7 @@ from nnmed.errors import ShapeError, UsageError
 from nnmed.nn.layers.linear import check_sizes, reset_weight_and_bias
 from nnmed.nn.module import Module
 from nnmed.nn.parameter import Parameter
-from nnmed.ops.arguments import per_axis
+from nnmed.ops.arguments import check_positive, per_axis
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -38,6 +38,7 @@ class _Convolution(Module):
             )
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = self._per_axis(kernel_size, "kernel_size")
+        check_positive(name, kernel_size=self.kernel_size)
         self.stride = self._per_axis(stride, "stride")
         self.padding = (
             padding if isinstance(padding, str) else self._per_axis(padding, "padding")

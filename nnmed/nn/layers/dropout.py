@@ -6,7 +6,7 @@ from nnmed import functional as F
 from nnmed.backend import random
 from nnmed.errors import UsageError
 from nnmed.nn.module import Module
-from nnmed.ops.arguments import reject_inplace
+from nnmed.ops.arguments import check_numbers, reject_inplace
 
 
 class Dropout(Module):
@@ -30,6 +30,7 @@ class Dropout(Module):
         super().__init__()
         name = type(self).__name__
         reject_inplace(name, inplace)
+        check_numbers(name, p=p)
         if not 0 <= p <= 1:
             raise UsageError(f"{name}: p must be in [0, 1], got {p}")
         self.p = p

@@ -7,7 +7,7 @@ import math
 from nnmed import functional as F
 from nnmed.errors import ShapeError, UsageError
 from nnmed.nn.module import Module
-from nnmed.ops.arguments import dimension
+from nnmed.ops.arguments import dimension, sequence
 from nnmed.ops.shape import flatten, reshape
 
 
@@ -39,7 +39,8 @@ class Unflatten(Module):
 
     def __init__(self, dim: int, unflattened_size):
         super().__init__()
-        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+        unflattened_size = tuple(sequence("Unflatten: unflattened_size", unflattened_size))
+        self.dim, self.unflattened_size = dim, unflattened_size
         if not self.unflattened_size or not all(
             isinstance(n, int) for n in (dim, *unflattened_size)
         ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nnmed import functional as F
 from nnmed.nn.module import Module
+from nnmed.ops.arguments import check_numbers
 
 
 class Upsample(Module):
@@ -32,10 +33,11 @@ class Upsample(Module):
         recompute_scale_factor=None,
     ):
         super().__init__()
-        if isinstance(scale_factor, (tuple, list)):
-            scale_factor = tuple(float(factor) for factor in scale_factor)
-        elif scale_factor is not None:
-            scale_factor = float(scale_factor)
+        if scale_factor is not None:
+            several = isinstance(scale_factor, (tuple, list))
+            for factor in scale_factor if several else [scale_factor]:
+                check_numbers(type(self).__name__, scale_factor=factor)
+            scale_factor = tuple(map(float, scale_factor)) if several else float(scale_factor)
         self.size, self.scale_factor = size, scale_factor
         self.mode, self.align_corners = mode, align_corners
         self.recompute_scale_factor = recompute_scale_factor
