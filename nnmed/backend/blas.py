@@ -73,22 +73,23 @@ def _find_libraries() -> list[_Library]:
     from threadpoolctl import ThreadpoolController
 
     found = ThreadpoolController().select(user_api="blas").lib_controllers
-    return [_Library(library.get_num_threads, _setter(library)) for library in found]
+    return [_Library(_function(library, "get"), _function(library, "set")) for library in found]
 
 
-def _setter(library) -> Callable[[int], None]:
-    """Return the function that sets the threads of `library`.
+def _function(library, verb: str) -> Callable:
+    """Return the function that gets or sets the threads of `library`.
 
     threadpoolctl lets only the first Python thread that asks change OpenBLAS's process-wide
     limit and ignores the others. Here a counter guards the limit, so its own function is
     called, under the names it has in distributions and in NumPy's wheels.
     """
+    name = f"{verb}_num_threads"
     if library.internal_api == "openblas" and library.threading_layer == "pthreads":
         for prefix, suffix in itertools.product(("", "scipy_"), ("", "64_", "_64", "64")):
-            function = getattr(library.dynlib, f"{prefix}openblas_set_num_threads{suffix}", None)
+            function = getattr(library.dynlib, f"{prefix}openblas_{name}{suffix}", None)
             if function is not None:
                 return function
-    return library.set_num_threads
+    return getattr(library, name)
 
 
 _limit = _Limit()
