@@ -106,7 +106,8 @@ def pair(value, name: str) -> tuple[int, int]:
 
 def per_axis(value, dims: int, name: str) -> tuple[int, ...]:
     """Return an integer, or a sequence of one or `dims`, as `dims` ints, one for each axis."""
-    values = tuple(value) if isinstance(value, Iterable) else (value,)
+    single = isinstance(value, Tensor) or not isinstance(value, Iterable)
+    values = (value,) if single else tuple(value)
     if len(values) == 1:
         values *= dims
     if len(values) != dims or not all(isinstance(v, (int, np.integer)) for v in values):

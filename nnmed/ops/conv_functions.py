@@ -225,19 +225,19 @@ def _parameters(name, dims, x, weight, bias):
 
 def _padding(name, padding, kernel, stride, dilation):
     """Return `padding` as (before, after) for each axis."""
+    if not isinstance(padding, str):
+        numbers = per_axis(padding, len(kernel), "padding")
+        if min(numbers) < 0:
+            raise UsageError(f"{name}: padding must not be negative, got {padding}")
+        return tuple((number, number) for number in numbers)
     if padding == "valid":
         return ((0, 0),) * len(kernel)
-    if padding == "same":
-        if max(stride) > 1:
-            raise UsageError(f"{name}: padding 'same' needs stride 1, got {stride}")
-        missing = [d * (k - 1) for k, d in zip(kernel, dilation)]
-        return tuple((m // 2, m - m // 2) for m in missing)
-    if isinstance(padding, str):
+    if padding != "same":
         raise UsageError(f"{name}: padding must be numbers, 'same' or 'valid', got {padding!r}")
-    numbers = per_axis(padding, len(kernel), "padding")
-    if min(numbers) < 0:
-        raise UsageError(f"{name}: padding must not be negative, got {padding}")
-    return tuple((number, number) for number in numbers)
+    if max(stride) > 1:
+        raise UsageError(f"{name}: padding 'same' needs stride 1, got {stride}")
+    missing = [d * (k - 1) for k, d in zip(kernel, dilation)]
+    return tuple((m // 2, m - m // 2) for m in missing)
 
 
 def _at_least_2d(x, weight, stride, padding, dilation):

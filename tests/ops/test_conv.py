@@ -139,6 +139,12 @@ X, W = tensor(8, 1, 64, 64), tensor(16, 3, 3, 3)
         (lambda: conv2d(tensor(1, 3, 9, 9), W, groups=0), UsageError, "groups"),
         (lambda: conv2d(tensor(1, 3, 9, 9), W, groups=1.0), UsageError, "groups.*integers"),
         (lambda: conv2d(tensor(1, 3, 9, 9), W, stride=1.5), UsageError, "stride.*integer"),
+        (lambda: conv2d(tensor(1, 3, 9, 9), W, stride=nnmed.Tensor(2)), UsageError, "stride must"),
+        (
+            lambda: conv2d(tensor(1, 3, 9, 9), W, padding=nnmed.Tensor(1)),
+            UsageError,
+            "padding must",
+        ),
         (lambda: conv2d(tensor(1, 3, 9, 9), W, padding=-1), UsageError, "negative"),
         (lambda: conv2d(tensor(1, 3, 9, 9), W, padding="full"), UsageError, "'full'"),
         (lambda: conv2d(tensor(1, 3, 9, 9), W, 0, 2, "same"), DTypeError, "bias"),
