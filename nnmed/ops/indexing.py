@@ -68,7 +68,7 @@ def getitem(x, index) -> Tensor:
     index = tuple(_plain(i) for i in index) if isinstance(index, tuple) else _plain(index)
     try:
         return GetItem(index)(x)
-    except IndexError as error:
+    except (IndexError, ValueError) as error:  # a step of 0 is a ValueError
         raise OutOfRangeError(
             f"index {index} does not fit a tensor of shape {x.shape}: {error}"
         ) from None

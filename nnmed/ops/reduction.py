@@ -10,7 +10,7 @@ import numpy as np
 from nnmed.autograd import Op, Tensor
 from nnmed.backend.arrays import array_module
 from nnmed.backend.products import channel_sums
-from nnmed.errors import DTypeError, ShapeError
+from nnmed.errors import DTypeError, ShapeError, UsageError
 from nnmed.kernels.elementwise import quietly
 from nnmed.ops.arguments import as_tensor, dimension, dimensions
 from nnmed.ops.elementwise import clone
@@ -121,7 +121,7 @@ class Extremum(Op):
 def sum(x, dim=None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
     """Return the sum over `dim` (one, several or all); bool and integers give int64."""
     x = as_tensor(x)
-    return Sum(_dims(x, dim, axis), keepdim or keepdims)(x)
+    return Sum(_dims(x, dim, axis), _keep(keepdim, keepdims))(x)
 
 
 def mean(x, dim=None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
@@ -129,7 +129,7 @@ def mean(x, dim=None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
     x = as_tensor(x)
     if x.dtype.kind != "f":
         raise DTypeError(f"mean needs a float tensor, got {x.dtype}: convert it with .float()")
-    return Mean(_dims(x, dim, axis), keepdim or keepdims)(x)
+    return Mean(_dims(x, dim, axis), _keep(keepdim, keepdims))(x)
 
 
 def var(x, dim=None, *, correction: float = 1, keepdim=False, axis=None, keepdims=False) -> Tensor:
@@ -141,7 +141,7 @@ def var(x, dim=None, *, correction: float = 1, keepdim=False, axis=None, keepdim
     dims = _dims(x, dim, axis)
     centred = x - mean(x, dims, keepdim=True)
     freedom = int(np.prod([x.shape[d] for d in dims], dtype=np.int64)) - correction
-    return sum(centred * centred, dims, keepdim or keepdims) / (freedom if freedom > 0 else 0)
+    return sum(centred * centred, dims, _keep(keepdim, keepdims)) / (freedom if freedom > 0 else 0)
 
 
 def max(x, dim=None, keepdim=False, *, axis=None, keepdims=False):
@@ -153,7 +153,7 @@ def max(x, dim=None, keepdim=False, *, axis=None, keepdims=False):
     Without `dim`, equal maxima share the gradient; with `dim`, it goes to the element whose
     index is returned, the first of the equal ones.
     """
-    return _extremum(x, True, dim if axis is None else axis, keepdim or keepdims)
+    return _extremum(x, True, dim if axis is None else axis, _keep(keepdim, keepdims))
 
 
 def min(x, dim=None, keepdim=False, *, axis=None, keepdims=False):
@@ -161,27 +161,27 @@ def min(x, dim=None, keepdim=False, *, axis=None, keepdims=False):
 
     For the smaller of two tensors, see :func:`~nnmed.ops.selection.minimum`.
     """
-    return _extremum(x, False, dim if axis is None else axis, keepdim or keepdims)
+    return _extremum(x, False, dim if axis is None else axis, _keep(keepdim, keepdims))
 
 
 def amax(x, dim=None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
     """Return the maximum over `dim` (one, several or all); ties share the gradient."""
-    return _shared_extremum(x, True, dim if axis is None else axis, keepdim or keepdims)
+    return _shared_extremum(x, True, dim if axis is None else axis, _keep(keepdim, keepdims))
 
 
 def amin(x, dim=None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
     """Return the minimum over `dim` (one, several or all); ties share the gradient."""
-    return _shared_extremum(x, False, dim if axis is None else axis, keepdim or keepdims)
+    return _shared_extremum(x, False, dim if axis is None else axis, _keep(keepdim, keepdims))
 
 
 def argmax(x, dim: int | None = None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
     """Return the index of the first maximum along `dim`, or in the flattened tensor."""
-    return _arg_extremum(x, True, dim if axis is None else axis, keepdim or keepdims)
+    return _arg_extremum(x, True, dim if axis is None else axis, _keep(keepdim, keepdims))
 
 
 def argmin(x, dim: int | None = None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
     """Return the index of the first minimum along `dim`, or in the flattened tensor."""
-    return _arg_extremum(x, False, dim if axis is None else axis, keepdim or keepdims)
+    return _arg_extremum(x, False, dim if axis is None else axis, _keep(keepdim, keepdims))
 
 
 def _extremum(x, largest, dim, keepdim):
@@ -226,6 +226,16 @@ def _dims(x: Tensor, dim, axis=None) -> tuple[int, ...]:
     """Return the dimensions to reduce; an empty tuple means all, as in PyTorch."""
     dim = dim if axis is None else axis
     return dimensions(None if isinstance(dim, (tuple, list)) and not dim else dim, x.ndim)
+
+
+def _keep(keepdim, keepdims) -> bool:
+    """Return whether the dimensions stay; a number here is a dimension in the wrong place."""
+    if type(keepdim) is not bool or type(keepdims) is not bool:
+        value = keepdims if type(keepdim) is bool else keepdim
+        raise UsageError(
+            f"keepdim must be True or False, got {value!r}: give several dimensions as a tuple"
+        )
+    return keepdim or keepdims
 
 
 def _repeat(dy: Tensor, shape, dims) -> Tensor:

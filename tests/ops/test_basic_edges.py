@@ -108,6 +108,8 @@ def test_dtypes_of_integer_results(result, dtype):
         (lambda: leaf([1, 2])[2], OutOfRangeError, r"shape \(2,\)"),
         (lambda: leaf([1, 2])[1.5], ShapeError, "integer or bool"),
         (lambda: leaf([1, 2]).sum("a"), UsageError, "dim"),
+        (lambda: leaf([[1, 2]]).sum(0, 1), UsageError, "keepdim must be True or False, got 1"),
+        (lambda: leaf([1, 2])[::0], OutOfRangeError, "step"),
         (lambda: leaf([1, 2]).var(True), UsageError, "dim must be an integer, got True"),
         (lambda: linear(leaf([1, 2]), leaf(1.0)), ShapeError, "1 or 2 dimensions"),
         (lambda: leaf([1, 2]).clip(Tensor([1.0])), UsageError, "numbers"),
