@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nnmed.backend.arrays import as_channels_last, is_channels_last
 from nnmed.backend.threads import get_num_threads, set_num_threads
-from nnmed.kernels.conv import cpu, reference
+from nnmed.kernels.conv import blocks, cpu, few_pixels, merged_groups, reference
 
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
 PADDING = st.tuples(st.integers(-1, 3), st.integers(-1, 3))
@@ -54,12 +54,16 @@ def draw_arrays(x, weight, stride, padding, dilation, groups, dtype=np.float64):
     return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
+@pytest.mark.parametrize("few", [True, False], ids=["few pixels", "many pixels"])
 @given(layers())
 @settings(max_examples=60, deadline=None)
-def test_cpu_equals_reference(layer):
+def test_cpu_equals_reference(few, layer):
     arrays = draw_arrays(*layer)
     before = [a.copy() for a in arrays]
-    fast, slow = (run(kernels, arrays, *layer[2:]) for kernels in (cpu, reference))
+    with pytest.MonkeyPatch.context() as patch:
+        if not few:  # these pictures are all so small that they would take that way
+            patch.setattr(few_pixels, "applies", lambda *_: False)
+        fast, slow = (run(kernels, arrays, *layer[2:]) for kernels in (cpu, reference))
     for name, expected in slow.items():
         assert fast[name].shape == expected.shape
         np.testing.assert_allclose(fast[name], expected, rtol=1e-11, atol=1e-11, err_msg=name)
@@ -80,7 +84,10 @@ LARGE = {
     "stride 2": ((3, 16, 51, 64), (24, 16, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 1),
     "pointwise": ((5, 16, 40, 40), (24, 16, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
     "pointwise, stride 2": ((5, 16, 40, 40), (24, 16, 1, 1), (2, 2), ((0, 0), (0, 0)), (1, 1), 1),
-    "groups": ((3, 32, 40, 40), (32, 8, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 4),
+    "groups": ((3, 32, 40, 28), (32, 8, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 4),
+    "narrow groups": ((3, 12, 40, 41), (18, 2, 3, 3), (2, 1), ((1, 1), (2, 0)), (1, 2), 6),
+    "few pixels": ((2, 40, 6, 7), (130, 40, 3, 3), (2, 2), ((1, 1), (1, 0)), (1, 1), 1),
+    "few pixels, dilated": ((3, 70, 5, 8), (65, 70, 3, 2), (1, 2), ((2, 1), (0, 3)), (2, 3), 1),
     "depthwise": ((3, 32, 60, 60), (32, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 32),
     "depthwise, two each": ((3, 16, 60, 60), (32, 1, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 16),
 }
@@ -170,19 +177,58 @@ def test_memory_order_of_inputs_does_not_matter(name):
     assert is_channels_last(got["dx"])
 
 
+def test_the_ways_for_small_work_are_reached():
+    for name in ("few pixels", "few pixels, dilated"):
+        _, weight, _, dy = (a.shape for a in draw_arrays(*LARGE[name]))
+        assert few_pixels.applies((dy[0], *dy[2:]), weight, 1)
+        assert min(weight[:2]) > few_pixels.MIN_CHANNELS  # more than one range
+    assert merged_groups.merged(6, 2, 3) == 3  # "narrow groups"
+    assert merged_groups.merged(4, 8, 8) == 2  # "groups"
+    assert merged_groups.merged(5, 4, 4) == 1  # no number of groups from 2 to 4 divides 5
+
+
+@pytest.mark.parametrize("name", ["few pixels", "few pixels, dilated", "narrow groups", "groups"])
+def test_nan_is_not_hidden(name):
+    layer = LARGE[name]
+    x, *_, dy = arrays = draw_arrays(*layer)
+    x[1, 1, 3, 4] = dy[1, 2, 1, 1] = np.nan
+    fast, slow = (run(kernels, arrays, *layer[2:]) for kernels in (cpu, reference))
+    for key, expected in slow.items():
+        hidden = np.isnan(expected) & ~np.isnan(fast[key])
+        assert np.isnan(expected).any()
+        assert not hidden.any(), key
+        assert np.isfinite(fast[key]).any(), key
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("channels", [1, 16, 64])
-def test_scratch_is_a_small_part_of_what_im2col_of_the_batch_would_take(channels):
+def test_scratch_is_a_small_part_of_what_im2col_of_the_batch_would_take(channels, dtype):
     layer = (32, channels, 64, 64), (16, channels, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1
-    arrays = [as_channels_last(a) if a.ndim == 4 else a for a in draw_arrays(*layer)]
+    arrays = draw_arrays(*layer, dtype=dtype)
+    arrays = [as_channels_last(a) if a.ndim == 4 else a for a in arrays]
+    before = get_num_threads()
+    set_num_threads(1)  # which starts without scratch
+    vars(blocks._scratch).clear()
     tracemalloc.start()
     try:
         results = run(cpu, arrays, *layer[2:])
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+        set_num_threads(before)
     kept = sum(array.nbytes for array in results.values())
     assert peak - kept < 9 * arrays[0].nbytes / 2
     assert peak - kept < 16 << 20
+
+
+def test_scratch_is_kept_while_it_is_small(monkeypatch):
+    monkeypatch.setattr(blocks, "KEPT_BYTES", 4000)
+    small = blocks.scratch("of this test", (10, 100), np.float32)
+    assert np.shares_memory(blocks.scratch("of this test", (5, 7), np.float64), small)
+    large = blocks.scratch("of this test", (1001,), np.float32)
+    assert not np.shares_memory(large, small)
+    assert not np.shares_memory(blocks.scratch("of this test", (1001,), np.float32), large)
+    assert vars(blocks._scratch).pop("of this test").nbytes == 4000
 
 
 def test_input_gradient_where_no_window_looks():

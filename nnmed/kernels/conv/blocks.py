@@ -25,6 +25,9 @@ MIN_BLOCKS = 8
 # Numbers in a patch's row below which a product is too thin to be cut by kernel row.
 MIN_ROW = 48
 
+# A larger buffer is not kept: to get it anew costs little beside the work that needs it.
+KEPT_BYTES = 32 << 20
+
 _scratch = threading.local()
 
 
@@ -47,12 +50,19 @@ class Geometry:
 
 
 def scratch(name: str, shape, dtype):
-    """Return this thread's buffer `name`, uninitialised; the next call hands it out again."""
+    """Return this thread's buffer `name`, uninitialised.
+
+    The next call of that name hands it out again, so a function may hold a buffer only across
+    calls that do not use its name. The thread keeps it, if it has at most KEPT_BYTES.
+    """
     needed = math.prod(shape) * np.dtype(dtype).itemsize
     buffers = vars(_scratch)
-    if name not in buffers or buffers[name].nbytes < needed:
-        buffers[name] = np.empty(needed, np.uint8)
-    return buffers[name][:needed].view(dtype).reshape(shape)
+    buffer = buffers.get(name)
+    if buffer is None or buffer.nbytes < needed:
+        buffer = np.empty(needed, np.uint8)
+        if needed <= KEPT_BYTES:
+            buffers[name] = buffer
+    return buffer[:needed].view(dtype).reshape(shape)
 
 
 def by_kernel_rows(shape, channels: int, geometry: Geometry) -> bool:

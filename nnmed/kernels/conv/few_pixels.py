@@ -21,9 +21,9 @@ from nnmed.kernels.conv.blocks import Geometry, scratch, windows
 # More pixels are worth rearranging the weights for; patches are a megabyte at most.
 MAX_PIXELS, MAX_NUMBERS = 512, 1 << 20
 TINY = 1 << 15
-# The channels are cut into so many pieces, for the threads to share, unless they get small:
+# The channels are cut into so many ranges, for the threads to share, unless they get small:
 # BLAS wants some rows to be worth its start.
-PIECES, MIN_PIECE = 4, 32
+RANGES, MIN_CHANNELS = 4, 32
 
 
 def applies(shape, weight_shape, groups: int) -> bool:
@@ -34,20 +34,20 @@ def applies(shape, weight_shape, groups: int) -> bool:
     pixels = math.prod(shape)
     numbers = pixels * math.prod(weight_shape[1:])
     is_few = pixels <= min(MAX_PIXELS, weight_shape[0]) and numbers <= MAX_NUMBERS
-    return groups == 1 and 0 < numbers and (is_few or numbers <= TINY)
+    return groups == 1 and numbers > 0 and (is_few or numbers <= TINY)
 
 
 def correlate(x, weight, y, geometry: Geometry, bias=None):
     """Set `y` (N, H, W, O) to `x` (N, H', W', C) convolved with `weight` (O, C, kh, kw)."""
     patches, rows = _patches(x, y.shape, geometry), weight.reshape(len(weight), -1)
-    pieces = _pieces(len(rows))
+    ranges = _ranges(len(rows))
 
     def task(index):
-        piece = slice(*pieces[index])
-        result = (rows[piece] @ patches.T).T.reshape(*y.shape[:3], -1)
-        np.add(result, 0 if bias is None else bias[piece], out=y[..., piece])
+        part = slice(*ranges[index])
+        result = (rows[part] @ patches.T).T.reshape(*y.shape[:3], -1)
+        np.add(result, 0 if bias is None else bias[part], out=y[..., part])
 
-    parallel_for(task, len(pieces))
+    parallel_for(task, len(ranges))
 
 
 def input_grad(dy, weight, dx, geometry: Geometry):
@@ -55,19 +55,19 @@ def input_grad(dy, weight, dx, geometry: Geometry):
     outputs, channels, *kernel = weight.shape
     n, h, w = dy.shape[:3]
     flat = dy.reshape(-1, outputs)
-    pieces = _pieces(channels)
+    ranges = _ranges(channels)
     taps = [_tap(geometry, u, v, (h, w), dx.shape[1:3]) for u, v in np.ndindex(*kernel)]
 
     def task(index):
-        piece = slice(*pieces[index])
-        target = dx[..., piece]
+        part = slice(*ranges[index])
+        target = dx[..., part]
         target[...] = 0
-        columns = weight[:, piece].reshape(outputs, -1)
+        columns = weight[:, part].reshape(outputs, -1)
         patches = (flat @ columns).reshape(n, h, w, -1, len(taps))
         for number, (inside, seen) in enumerate(taps):
             target[(slice(None), *inside)] += patches[(slice(None), *seen)][..., number]
 
-    parallel_for(task, len(pieces))
+    parallel_for(task, len(ranges))
 
 
 def weight_grad(dy, x, geometry: Geometry):
@@ -75,18 +75,18 @@ def weight_grad(dy, x, geometry: Geometry):
     patches = _patches(x, dy.shape, geometry)
     flat = dy.reshape(len(patches), -1)
     rows = np.empty((flat.shape[1], patches.shape[1]), dy.dtype)
-    pieces = _pieces(len(rows))
+    ranges = _ranges(len(rows))
 
     def task(index):
-        piece = slice(*pieces[index])
-        np.matmul(flat[:, piece].T, patches, out=rows[piece])
+        part = slice(*ranges[index])
+        np.matmul(flat[:, part].T, patches, out=rows[part])
 
-    parallel_for(task, len(pieces))
+    parallel_for(task, len(ranges))
     return rows.reshape(len(rows), x.shape[3], *geometry.kernel)
 
 
-def _pieces(channels: int):
-    return chunks(channels, max(MIN_PIECE, math.ceil(channels / PIECES)))
+def _ranges(channels: int):
+    return chunks(channels, max(MIN_CHANNELS, math.ceil(channels / RANGES)))
 
 
 def _patches(x, shape, geometry: Geometry):

@@ -4,13 +4,14 @@ r"""3x3 convolution at stride 1 with fewer multiplications, after Winograd.
 
     y0 = d0 g0 + d1 g1 + d2 g2       Six multiplications. Winograd needs four:
     y1 = d1 g0 + d2 g1 + d3 g2
-                                     p0 = (d0 - d2) g0
-         y0 = p0 + p1 + p2           p1 = (d1 + d2) (g0 + g1 + g2) / 2
-         y1 = p1 - p2 + p3           p2 = (d2 - d1) (g0 - g1 + g2) / 2
-                                     p3 = (d3 - d1) g2
+                                     p0 =  (d0 - d2)     g0
+         y0 = p0 + p1 + p2           p1 = ((d1 + d2)/2) (g0 + g1 + g2)
+         y1 = p1 - p2 + p3           p2 = ((d2 - d1)/2) (g0 - g1 + g2)
+                                     p3 =  (d3 - d1)     g2
 
-In matrices y = A^T [(G g) * (B^T d)], where * multiplies element by element. F(m, 3) yields m
-outputs from t = m + 2 multiplications instead of 3 m; toom_cook.py derives its matrices.
+In matrices y = A^T [(G g) * (B^T d)], where * multiplies element by element: B^T makes the
+first factors of the four products, G the second. F(m, 3) yields m outputs from t = m + 2
+multiplications instead of 3 m; toom_cook.py derives and shows its matrices.
 
 **Two dimensions.** Rows and columns alike: Y = A^T [(G g G^T) * (B^T d B)] A. A tile of t x t
 inputs yields m x m outputs, and neighbouring tiles overlap by two::
@@ -33,11 +34,25 @@ filter, the transpose of the formula, where dY are the outputs' gradients of a t
     dg = G^T [sum over tiles of (A dY A^T) * (B^T d B)] G
 
 **Error.** The transforms mix numbers of different size, so float32 loses more than in the
-direct form. Largest error of an output of 64 / 256 channels, in standard deviations of the
-outputs, for normal random numbers: direct 3e-6 / 6e-6, F(2x2) 3e-6 / 5e-6, F(4x4) 1e-5 / 2e-5
-(``python -m benchmarks gradients``). With the textbook's points 0, 1, -1, 2, -2 the last is
-four times as large. float64 always takes the direct form, as do all layers with
+direct form. Largest error in standard deviations of the result, for normal random numbers and
+64 / 256 channels (``python -m benchmarks gradients`` measures such)::
+
+                       y and dx         dweight
+    direct           2e-6 / 3e-6      1e-6 / 3e-6
+    F(2x2)           2e-6 / 4e-6      2e-6 / 2e-6      With the textbook's points 0, 1, -1, 2, -2
+    F(4x4)           1e-5 / 2e-5      6e-6 / 5e-6      F(4x4) errs three to five times as much.
+
+A tile shares its numbers, so an output's error is relative to the largest input of its tile:
+one pixel of 1000 among pixels of 0.001 spoils its neighbours' outputs (of 64 channels: error
+0.1 standard deviations of theirs, direct 2e-6). In the same way a NaN or an infinity makes NaN
+of all outputs of the tiles that read it, and inputs that come near the largest float32 (1e38)
+overflow. float64 always takes the direct form, as do all layers with
 ``nnmed.use_kernels(conv="im2col")``.
+
+**Memory.** The transformed filters take t*t / 9 times the memory of the weights, the sums of the
+weight gradient twice that, or more up to 8 MiB. To that each thread adds a few matrices of a
+block of tiles: a megabyte each, but at least some tiles of all channels and one row of tiles,
+so a very wide image takes more.
 
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016, section 4.
 On the choice of points: Barabasz et al., "Error analysis and improving the accuracy of
@@ -54,17 +69,17 @@ import numpy as np
 from nnmed.backend.arrays import as_channels_last, empty_channels_last, nhwc
 from nnmed.backend.threads import chunks, parallel_for
 from nnmed.kernels.conv import im2col, volume
-from nnmed.kernels.conv.blocks import Geometry, cut, scratch, windows
+from nnmed.kernels.conv.blocks import MIN_BLOCKS, Geometry, cut, scratch, windows
 from nnmed.kernels.conv.products import SMALL_PRODUCT, even_pieces
 from nnmed.kernels.conv.toom_cook import Form
+from nnmed.kernels.elementwise import quietly
 
 FORMS = Form([0, 1, -1]), Form([0, 2 / 3, -2 / 3, 3 / 2, -3 / 2])
 
 # Columns (tiles * channels) of a block: its matrices take a megabyte each.
 BLOCK_COLUMNS = 8192
-# A block has at least so many tiles, to be worth reading the weights for; but the work is cut
-# into some blocks if it can, for the threads to share.
-MIN_TILES, MIN_LARGE_TILES, MIN_SUMMED_TILES, MIN_BLOCKS = 16, 64, 64, 8
+# A block has at least so many tiles, to be worth reading the weights for.
+MIN_TILES, MIN_LARGE_TILES, MIN_SUMMED_TILES = 16, 64, 64
 # Where that leaves few blocks, they are cut into slices of so many output channels.
 MIN_SLICE = 256
 # Moving a number to or from a tile takes as long as so many multiplications.
@@ -76,14 +91,14 @@ MAX_SUMS, SUM_BYTES = 16, 8 << 20
 # Numbers of a product that is added to them: it stays in the cache until it is added.
 PRODUCT_NUMBERS = 1 << 18
 # Fewer tiles than this do not make a product of their own.
-MIN_PIECE = 8
+MIN_PRODUCT_TILES = 8
 # Rows that start a power of two apart would compete for the same few places in the cache.
 GAP = 48
 
 
 def conv2d(x, weight, bias, stride, padding, dilation, groups):
     """Return the convolution (strictly, the correlation) of `x` with `weight`."""
-    if not applies(x.dtype, weight.shape[2:], stride, dilation, groups):
+    if not applies(x.dtype, weight.shape[2:], stride, padding, dilation, groups):
         return im2col.conv2d(x, weight, bias, stride, padding, dilation, groups)
     size = [x.shape[axis + 2] + sum(padding[axis]) - 2 for axis in (0, 1)]
     y = empty_channels_last((x.shape[0], weight.shape[0], *size), x.dtype)
@@ -94,7 +109,7 @@ def conv2d(x, weight, bias, stride, padding, dilation, groups):
 
 def conv2d_input_grad(dy, weight, input_size, stride, padding, dilation, groups):
     """Return dx (N, C, H, W) for `input_size` (H, W): dy convolved with the turned filter."""
-    if not applies(dy.dtype, weight.shape[2:], stride, dilation, groups):
+    if not applies(dy.dtype, weight.shape[2:], stride, padding, dilation, groups):
         return im2col.conv2d_input_grad(
             dy, weight, input_size, stride, padding, dilation, groups
         )  # fmt: skip
@@ -106,7 +121,7 @@ def conv2d_input_grad(dy, weight, input_size, stride, padding, dilation, groups)
 
 def conv2d_weight_grad(dy, x, kernel_size, stride, padding, dilation, groups):
     """Return dweight (O, C, 3, 3): the sum of ``dy * window`` over all windows."""
-    if not dy.size or not applies(x.dtype, kernel_size, stride, dilation, groups):
+    if not dy.size or not applies(x.dtype, kernel_size, stride, padding, dilation, groups):
         return im2col.conv2d_weight_grad(
             dy, x, kernel_size, stride, padding, dilation, groups
         )  # fmt: skip
@@ -119,10 +134,16 @@ conv3d_input_grad = partial(volume.conv3d_input_grad, conv2d_input_grad)
 conv3d_weight_grad = partial(volume.conv3d_weight_grad, conv2d_weight_grad)
 
 
-def applies(dtype, kernel, stride, dilation, groups) -> bool:
-    """Tell whether this form can do a convolution."""
+def applies(dtype, kernel, stride, padding, dilation, groups) -> bool:
+    """Tell whether this form can do a convolution.
+
+    With more padding, or less, some pixels would count for nothing: those that are cropped, or
+    whose windows see zeros only. But a tile could read them, and spread a NaN.
+    """
     arguments = tuple(kernel), tuple(stride), tuple(dilation), groups
-    return dtype == np.float32 and arguments == ((3, 3), (1, 1), (1, 1), 1)
+    ends = [end for axis in padding for end in axis]
+    is_plain = arguments == ((3, 3), (1, 1), (1, 1), 1) and min(ends) >= 0 and max(ends) <= 2
+    return dtype == np.float32 and is_plain
 
 
 def pays(shape, channels: int, outputs: int) -> bool:
@@ -132,7 +153,7 @@ def pays(shape, channels: int, outputs: int) -> bool:
 
 
 def cheapest(shape, channels: int, outputs: int) -> Form:
-    """Return the form with the fewest multiplications: small maps waste part of large tiles."""
+    """Return the form that takes the least time: small maps waste part of large tiles."""
     return min(FORMS, key=lambda form: cost(form, shape, channels, outputs))
 
 
@@ -157,7 +178,7 @@ def correlate(x, weight, bias, y, before, turned: bool = False):
     m, t2 = form.m, form.t**2
     filters = transform_weight(form, weight, turned)
     tiles = Tiles(form, y.shape, before)
-    is_large = SMALL_PRODUCT // (channels * outputs) < MIN_PIECE
+    is_large = SMALL_PRODUCT // (channels * outputs) < MIN_PRODUCT_TILES
     blocks = tiles.blocks(max(channels, outputs), MIN_LARGE_TILES if is_large else MIN_TILES)
     slices = chunks(outputs, outputs if len(blocks) >= MIN_BLOCKS // 2 else MIN_SLICE)
     back = form.output if bias is None else form.output_and_bias
@@ -175,15 +196,16 @@ def correlate(x, weight, bias, y, before, turned: bool = False):
         transform(back, products, result)
         tiles.put(result, y[..., part], block)
 
-    parallel_for(task, len(blocks) * len(slices))
+    parallel_for(partial(quietly, task), len(blocks) * len(slices))
 
 
 def weight_grad(dy, x, before):
     """Return dweight (O, C, 3, 3) for `dy` (N, H, W, O) and `x` (N, H', W', C).
 
-    A fixed number of sums is taken, each over blocks of its own and, where there are few
-    sums, by parts of the positions in a tile; they are added in order. So the result does
-    not depend on the number of threads.
+    A fixed number of sums is taken, each over blocks of its own, and they are added in order.
+    So the result does not depend on the number of threads. Large sums are few, to bound memory;
+    then each is made in two parts, of half the positions in a tile, for more threads to share.
+    Both parts gather all tiles, which costs little beside products of so many channels.
     """
     (n, h, w, outputs), channels = dy.shape, x.shape[3]
     form = cheapest((n, h, w), channels, outputs)
@@ -197,17 +219,17 @@ def weight_grad(dy, x, before):
     def task(index):
         which, part = divmod(index, len(parts))
         positions = slice(*parts[part])
-        for block in blocks[which::count]:
+        for turn, block in enumerate(blocks[which::count]):
             left = tiles.gradients(dy, block, form.spread[positions])
             right = tiles.inputs(x, block, form.input[positions])
             left = left.reshape(len(left), -1, outputs).swapaxes(1, 2)
             right = right.reshape(len(right), -1, channels)
-            if block is blocks[which]:
+            if turn == 0:
                 np.matmul(left, right, out=sums[which, positions])
             else:
                 add_products(left, right, sums[which, positions])
 
-    parallel_for(task, count * len(parts))
+    parallel_for(partial(quietly, task), count * len(parts))
     return transform_sums(form, sums)
 
 
@@ -282,7 +304,7 @@ def transform_weight(form: Form, weight, turned: bool):
         piece = slice(*pieces[index])
         np.matmul(matrix, source[piece], out=target[piece])
 
-    parallel_for(task, len(pieces))
+    parallel_for(partial(quietly, task), len(pieces))
     return result
 
 
@@ -299,7 +321,7 @@ def transform_sums(form: Form, sums):
             total += other
         np.matmul(total.transpose(1, 2, 0), form.weight, out=dweight[piece])
 
-    parallel_for(task, len(pieces))
+    parallel_for(partial(quietly, task), len(pieces))
     return dweight.reshape(outputs, channels, 3, 3)
 
 
@@ -319,7 +341,7 @@ def multiply(inputs, filters, out):
     """Set ``out[k] = inputs[k] @ filters[k]`` for each position k."""
     channels, outputs = filters.shape[1:]
     count, fit = inputs.shape[1], SMALL_PRODUCT // (channels * outputs)
-    for start, stop, each in even_pieces(count, fit if fit >= MIN_PIECE else count):
+    for start, stop, each in even_pieces(count, fit if fit >= MIN_PRODUCT_TILES else count):
         left = inputs[:, start:stop].reshape(len(inputs), -1, each, channels)
         right = out[:, start:stop].reshape(len(out), -1, each, outputs)
         np.matmul(left, filters[:, np.newaxis], out=right)
