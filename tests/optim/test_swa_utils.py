@@ -42,6 +42,7 @@ def pick(utils, kind, use_buffers):
 def test_equals_pytorch(torch, kind, use_buffers):
     from torch.optim import swa_utils as torch_utils
 
+    torch.manual_seed(0)
     ours, theirs = network(nn), network(torch.nn)
     ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
     averaged = AveragedModel(ours, **pick(swa_utils, kind, use_buffers))
