@@ -28,6 +28,9 @@ def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) 
 def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:
     """Return the 2-d convolution of a picture with a bank of kernels.
 
+    The fast kernels multiply by zeros as well: a NaN or an infinity in the input may reach
+    outputs beside those that see it, and those of other groups.
+
     Parameters
     ----------
     input : Tensor
