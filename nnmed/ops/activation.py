@@ -11,7 +11,7 @@ import math
 from nnmed.autograd import Op, Tensor
 from nnmed.errors import UsageError
 from nnmed.kernels import select
-from nnmed.ops.arguments import as_tensor, check_same_dtype, reject_inplace
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, reject_inplace
 from nnmed.ops.elementwise import exp
 from nnmed.ops.selection import clip, where
 
@@ -189,6 +189,7 @@ def relu(input, inplace: bool = False) -> Tensor:
 def leaky_relu(input, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """Return the input where positive, `negative_slope` times it elsewhere."""
     reject_inplace("leaky_relu", inplace)
+    check_numbers("leaky_relu", negative_slope=negative_slope)
     return LeakyRelu(float(negative_slope))(checked("leaky_relu", input))
 
 
