@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numpy as np
-
 # Elements of a piece: with its scratch, 256 KiB of float32 stays in a core's L2.
 BLOCK = 1 << 16
 
@@ -27,33 +25,6 @@ def cut(images: int, rows: int, row_elements: int, size: int = BLOCK):
     pieces = -(-rows // fit)
     bounds = [rows * i // pieces for i in range(pieces + 1)]  # even, no small rest
     return [(n, n + 1, a, b) for n in range(images) for a, b in pairwise(bounds)]
-
-
-def read_tile(x, images, rows, columns, fill):
-    """Return ``x[images, rows, columns]`` of an ``(N, H, W, C)`` array, contiguous in C.
-
-    `rows` and `columns` are (start, stop) and may reach outside the picture; what lies
-    outside is `fill`. The result is a view where it can be: do not write to it.
-    """
-    (n0, n1), (a, b), (left, right) = images, rows, columns
-    height, width, channels = x.shape[1:]
-    if a >= 0 and b <= height and left >= 0 and right <= width:
-        tile = x[n0:n1, a:b, left:right]
-        dense = channels == 1 or tile.strides[3] == tile.itemsize
-        return tile if dense else np.ascontiguousarray(tile)
-    tile = np.empty((n1 - n0, b - a, right - left, channels), x.dtype)
-    top, bottom = max(a, 0), min(b, height)
-    start, stop = max(left, 0), min(right, width)
-    if top >= bottom or start >= stop:
-        tile.fill(fill)
-        return tile
-    tile[:, : top - a] = fill
-    tile[:, bottom - a :] = fill
-    middle = tile[:, top - a : bottom - a]
-    middle[:, :, : start - left] = fill
-    middle[:, :, stop - left :] = fill
-    middle[:, :, start - left : stop - left] = x[n0:n1, top:bottom, start:stop]
-    return tile
 
 
 def hit(offset: int, stride: int, start: int, stop: int, count: int) -> tuple[int, int]:

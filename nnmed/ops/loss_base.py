@@ -21,7 +21,7 @@ class OnePassLoss(Op):
 
     def evaluate(self, input, target, gradient: bool):
         """Return the loss and, if `gradient`, its gradient by the input for dy = 1."""
-        raise NotImplementedError
+        raise TypeError(f"{self.name} defines no evaluate")
 
     def in_one_pass(self, input, target):
         """Return the loss, and keep the gradient if it is wanted."""
