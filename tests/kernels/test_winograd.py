@@ -97,7 +97,7 @@ def test_turned_weight(form):
 # Values that cut the work at other places than usual.
 CUTS = {
     "BLOCK_COLUMNS": 40, "MIN_TILES": 1, "MIN_LARGE_TILES": 3, "MIN_SUMMED_TILES": 2,
-    "MIN_BLOCKS": 2, "MIN_SLICE": 2, "SUM_BYTES": 1, "PRODUCT_NUMBERS": 50,
+    "FEW": 2, "MIN_SLICE": 2, "SUM_BYTES": 1, "PRODUCT_NUMBERS": 50,
     "MIN_PRODUCT_TILES": 10**6, "SMALL_PRODUCT": 100_000, "MAX_SUMS": 3,
 }  # fmt: skip
 

@@ -20,8 +20,10 @@ import numpy as np
 PATCH_NUMBERS = 1 << 18
 # A product with fewer rows spends its time packing the weights; more no longer help.
 MIN_PIXELS, MAX_PIXELS = 192, 4096
-# Blocks that even a small batch is cut into, for the threads to share.
-MIN_BLOCKS = 8
+# Blocks into which even a small batch is cut, for the threads to share: up to so many, if each
+# has so many multiplications. A thread that comes to help is late by some 50 microseconds, and
+# calls that are short make threads wait for each other's Python.
+SHARES, SHARE_WORK = 8, 20_000_000
 # Numbers in a patch's row below which a product is too thin to be cut by kernel row.
 MIN_ROW = 48
 
@@ -76,29 +78,41 @@ def by_kernel_rows(shape, channels: int, geometry: Geometry) -> bool:
     return kh > 1 and geometry.stride[0] == 1 and kw * channels >= MIN_ROW and not small
 
 
-def split(shape, channels: int, geometry: Geometry, least: int = MIN_PIXELS):
+def split(shape, channels: int, outputs: int, geometry: Geometry, least: int = MIN_PIXELS):
     """Cut an (N, H, W) output into blocks (n0, n1, i0, i1): images n0..n1, rows i0..i1.
 
-    A block has at least about `least` pixels. The blocks depend on sizes alone, never on
-    the number of threads.
+    A block has at least about `least` pixels, of `outputs` sums over windows of `channels`. The
+    blocks depend on sizes alone, never on the number of threads.
     """
     (n, h, w), (kh, kw) = shape, geometry.kernel
     in_rows = by_kernel_rows(shape, channels, geometry)
     numbers = channels * (kw if in_rows else kh * kw)
-    fair = math.ceil(n * h * w / MIN_BLOCKS)
+    fair = share(n * h * w, channels * kh * kw * outputs)
     pixels = max(min(PATCH_NUMBERS // max(numbers, 1), MAX_PIXELS, fair), least)
     return cut(shape, min(pixels, h * w) if in_rows else pixels)
+
+
+def share(count: int, work: int) -> int:
+    """Return how many of `count` pixels or tiles make a block, of `work` multiplications each.
+
+    There are an even number of blocks, so that two threads have equal parts.
+    """
+    shares = min(SHARES, max(2, count * work // SHARE_WORK // 2 * 2))
+    return math.ceil(count / shares)
 
 
 def cut(shape, pixels: int):
     """Cut (N, H, W) into blocks of about `pixels`: some rows of an image, or some whole images."""
     n, h, w = shape
     if h * w <= pixels:
-        images = max(pixels // max(h * w, 1), 1)
-        return [(k, min(k + images, n), 0, h) for k in range(0, n, images)]
-    pieces = math.ceil(h / max(pixels // w, 1))
-    cuts = [h * k // pieces for k in range(pieces + 1)]
-    return [(k, k + 1, a, b) for k in range(n) for a, b in itertools.pairwise(cuts)]
+        return [(a, b, 0, h) for a, b in _evenly(n, pixels // max(h * w, 1))]
+    return [(k, k + 1, a, b) for k in range(n) for a, b in _evenly(h, pixels // w)]
+
+
+def _evenly(total: int, most: int):
+    """Cut ``range(total)`` into (start, stop) of at most `most`, all of about one length."""
+    pieces = math.ceil(total / max(most, 1))
+    return itertools.pairwise(total * k // max(pieces, 1) for k in range(pieces + 1))
 
 
 def patches(x, block, shape, groups: int, geometry: Geometry):

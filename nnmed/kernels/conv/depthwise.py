@@ -14,8 +14,9 @@ from nnmed.backend.threads import parallel_for
 from nnmed.kernels.conv.blocks import Geometry, scratch, split, windows
 
 ONE_PIXEL = Geometry((1, 1), (1, 1), (0, 0), (1, 1))
-# Numbers in a channel's worth of a block, for split(): output, source, and the weights.
-NUMBERS_PER_PIXEL = 4
+# Numbers in a channel's worth of a block, for split(): output, source, and the weights. The work
+# of a number is that of so many multiplications of a matrix product.
+NUMBERS_PER_PIXEL, WORK = 4, 19
 MAX_PARTS = 16
 
 
@@ -26,7 +27,7 @@ def correlate(x, weight, y, geometry: Geometry, bias=None):
     """
     columns, channels, multiplier = y.shape[2:]
     rows = [np.tile(weight[:, m].transpose(1, 2, 0), columns) for m in range(multiplier)]
-    blocks = split(y.shape[:3], NUMBERS_PER_PIXEL * channels, ONE_PIXEL)
+    blocks = split(y.shape[:3], NUMBERS_PER_PIXEL * channels, WORK, ONE_PIXEL)
 
     def task(index):
         n0, n1, i0, i1 = block = blocks[index]
@@ -52,7 +53,7 @@ def weight_grad(dy, x, geometry: Geometry):
     in order, so the result does not depend on the number of threads.
     """
     columns, channels, multiplier = dy.shape[2:]
-    blocks = split(dy.shape[:3], NUMBERS_PER_PIXEL * channels, ONE_PIXEL)
+    blocks = split(dy.shape[:3], NUMBERS_PER_PIXEL * channels, WORK, ONE_PIXEL)
     parts = min(MAX_PARTS, len(blocks))
     partial = np.zeros((parts, multiplier, *geometry.kernel, columns * channels), x.dtype)
 

@@ -4,7 +4,7 @@ The time goes into reading the weights, so they are read as they lie in memory, 
 all windows of the batch are copied side by side into one matrix of patches, in the same order,
 and the three passes are::
 
-    y = P W^T        dP = dy W        dW = dy^T P
+    y^T = W P^T        dP = dy W        dW = dy^T P
 
 dP is added up into dx, tap by tap. The work is cut by output or input channels.
 """
@@ -17,6 +17,7 @@ import numpy as np
 
 from nnmed.backend.threads import chunks, parallel_for
 from nnmed.kernels.conv.blocks import Geometry, scratch, windows
+from nnmed.kernels.conv.products import SMALL_PRODUCT
 
 # More pixels are worth rearranging the weights for; patches are a megabyte at most.
 MAX_PIXELS, MAX_NUMBERS = 512, 1 << 20
@@ -24,6 +25,9 @@ TINY = 1 << 15
 # The channels are cut into so many ranges, for the threads to share, unless they get small:
 # BLAS wants some rows to be worth its start.
 RANGES, MIN_CHANNELS = 4, 32
+# Rows and columns of a piece of the weights that is multiplied at a time, where a few pixels
+# leave room for it below SMALL_PRODUCT; and the least multiplications that are worth a piece.
+PIECE, MIN_PIECE = (64, 256), 1 << 17
 
 
 def applies(shape, weight_shape, groups: int) -> bool:
@@ -39,12 +43,12 @@ def applies(shape, weight_shape, groups: int) -> bool:
 
 def correlate(x, weight, y, geometry: Geometry, bias=None):
     """Set `y` (N, H, W, O) to `x` (N, H', W', C) convolved with `weight` (O, C, kh, kw)."""
-    patches, rows = _patches(x, y.shape, geometry), weight.reshape(len(weight), -1)
-    ranges = _ranges(len(rows))
+    columns, rows = _columns(x, y.shape, geometry), weight.reshape(len(weight), -1)
+    ranges, (n, h, w) = _ranges(len(rows)), y.shape[:3]
 
     def task(index):
         part = slice(*ranges[index])
-        result = (rows[part] @ patches.T).T.reshape(*y.shape[:3], -1)
+        result = _product(rows[part], columns).reshape(-1, h, w, n).transpose(3, 1, 2, 0)
         np.add(result, 0 if bias is None else bias[part], out=y[..., part])
 
     parallel_for(task, len(ranges))
@@ -96,6 +100,32 @@ def _patches(x, shape, geometry: Geometry):
     patches = scratch("patches", seen.shape, x.dtype)
     np.copyto(patches, seen)
     return patches.reshape(n * h * w, -1)
+
+
+def _columns(x, shape, geometry: Geometry):
+    """Return all windows as a matrix (C * kh * kw, H * W * N), a view of scratch."""
+    n, h, w = shape[:3]
+    # Images innermost: what a tap reads in a row of pixels then lies side by side.
+    inner = np.ascontiguousarray(x.transpose(3, 1, 2, 0))
+    seen = windows(inner, (0, len(inner), 0, h), w, geometry).transpose(0, 3, 4, 1, 2, 5)
+    columns = scratch("patches", seen.shape, x.dtype)
+    np.copyto(columns, seen)
+    return columns.reshape(-1, h * w * n)
+
+
+def _product(left, right):
+    """Return ``left @ right``; few columns in pieces that BLAS multiplies without packing."""
+    (height, length), width = left.shape, right.shape[1]
+    rows, terms = _divisor(height, PIECE[0]), _divisor(length, PIECE[1])
+    if not MIN_PIECE <= rows * terms * width <= SMALL_PRODUCT:
+        return left @ right
+    pieces = left.reshape(height // rows, rows, -1, terms).swapaxes(1, 2)
+    products = np.matmul(pieces, right.reshape(-1, terms, width))
+    return products.sum(axis=1).reshape(height, width)
+
+
+def _divisor(number: int, most: int) -> int:
+    return next(k for k in range(min(number, most), 0, -1) if number % k == 0)
 
 
 def _tap(geometry: Geometry, u: int, v: int, outputs, inputs):

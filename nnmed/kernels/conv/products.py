@@ -27,7 +27,7 @@ def correlate(x, weight, y, geometry: Geometry, bias=None):
     columns, groups, outputs = y.shape[2:]
     matrix = np.ascontiguousarray(weight.transpose(0, 3, 4, 2, 1)).reshape(groups, -1, outputs)
     shape = y.shape[:3]
-    blocks = split(shape, x.shape[3], geometry)
+    blocks = split(shape, x.shape[3], outputs, geometry)
     # Along a whole row, so that the addition runs over long rows.
     bias_row = None if bias is None else np.tile(bias.reshape(-1), columns)
 
@@ -99,7 +99,7 @@ def weight_grad(dy, x, geometry: Geometry):
     channels = x.shape[3] // groups
     rows = channels * math.prod(geometry.kernel)
     shape = dy.shape[:3]
-    blocks = split(shape, x.shape[3], geometry, MIN_SUMMED_PIXELS)
+    blocks = split(shape, x.shape[3], outputs, geometry, MIN_SUMMED_PIXELS)
     parts = min(len(blocks), _part_count(groups * rows * outputs * x.itemsize))
     partial = np.zeros((parts, groups, rows, outputs), x.dtype)
 

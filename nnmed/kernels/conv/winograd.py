@@ -69,7 +69,7 @@ import numpy as np
 from nnmed.backend.arrays import as_channels_last, empty_channels_last, nhwc
 from nnmed.backend.threads import chunks, parallel_for
 from nnmed.kernels.conv import im2col, volume
-from nnmed.kernels.conv.blocks import MIN_BLOCKS, Geometry, cut, scratch, windows
+from nnmed.kernels.conv.blocks import Geometry, cut, scratch, share, windows
 from nnmed.kernels.conv.products import SMALL_PRODUCT, even_pieces
 from nnmed.kernels.conv.toom_cook import Form
 from nnmed.kernels.elementwise import quietly
@@ -80,8 +80,8 @@ FORMS = Form([0, 1, -1]), Form([0, 2 / 3, -2 / 3, 3 / 2, -3 / 2])
 BLOCK_COLUMNS = 8192
 # A block has at least so many tiles, to be worth reading the weights for.
 MIN_TILES, MIN_LARGE_TILES, MIN_SUMMED_TILES = 16, 64, 64
-# Where that leaves few blocks, they are cut into slices of so many output channels.
-MIN_SLICE = 256
+# Where that leaves fewer blocks, they are cut into slices of so many output channels.
+FEW, MIN_SLICE = 4, 256
 # Moving a number to or from a tile takes as long as so many multiplications.
 COPY = 7
 # Transforming the weights costs as much as the products of so many tiles.
@@ -179,8 +179,8 @@ def correlate(x, weight, bias, y, before, turned: bool = False):
     filters = transform_weight(form, weight, turned)
     tiles = Tiles(form, y.shape, before)
     is_large = SMALL_PRODUCT // (channels * outputs) < MIN_PRODUCT_TILES
-    blocks = tiles.blocks(max(channels, outputs), MIN_LARGE_TILES if is_large else MIN_TILES)
-    slices = chunks(outputs, outputs if len(blocks) >= MIN_BLOCKS // 2 else MIN_SLICE)
+    blocks = tiles.blocks(channels, outputs, MIN_LARGE_TILES if is_large else MIN_TILES)
+    slices = chunks(outputs, outputs if len(blocks) >= FEW else MIN_SLICE)
     back = form.output if bias is None else form.output_and_bias
 
     def task(index):
@@ -211,10 +211,10 @@ def weight_grad(dy, x, before):
     form = cheapest((n, h, w), channels, outputs)
     t2, size = form.t**2, channels * outputs
     tiles = Tiles(form, dy.shape, before)
-    blocks = tiles.blocks(max(channels, outputs), MIN_SUMMED_TILES)
+    blocks = tiles.blocks(channels, outputs, MIN_SUMMED_TILES)
     count = min(len(blocks), max(2, min(MAX_SUMS, SUM_BYTES // (4 * t2 * size))))
     sums = scratch("filters", (count, t2, outputs, channels), x.dtype)
-    parts = chunks(t2, t2 if count >= MIN_BLOCKS else t2 // 2)
+    parts = chunks(t2, t2 if count >= FEW else t2 // 2)
 
     def task(index):
         which, part = divmod(index, len(parts))
@@ -242,16 +242,16 @@ class Tiles:
 
     def __init__(self, form: Form, shape, before):
         self.n, self.height, self.width = shape[:3]
-        self.m = form.m
+        self.m, self.positions = form.m, form.t**2
         self.rows, self.columns = -(-self.height // form.m), -(-self.width // form.m)
         stride = form.m, form.m
         self._read = Geometry((form.t, form.t), stride, before, (1, 1))
         self._cover = Geometry(stride, stride, (0, 0), (1, 1))
 
-    def blocks(self, channels: int, least: int):
+    def blocks(self, channels: int, outputs: int, least: int):
         """Cut the tiles into blocks, by sizes alone."""
-        fair = math.ceil(self.n * self.rows * self.columns / MIN_BLOCKS)
-        size = max(min(BLOCK_COLUMNS // channels, fair), least)
+        fair = share(self.n * self.rows * self.columns, self.positions * channels * outputs)
+        size = max(min(BLOCK_COLUMNS // max(channels, outputs), fair), least)
         return cut((self.n, self.rows, self.columns), size)
 
     def inputs(self, x, block, matrix):

@@ -12,6 +12,7 @@ fixed order.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from math import ceil
 
@@ -54,7 +55,10 @@ class Channels:
 
         Several such arrays in a list come back as one array, since small calls add up.
         """
-        return np.tile(np.asarray(numbers, dtype)[..., None, :], self._repeats)
+        numbers = np.asarray(numbers, dtype)[..., None, None, :]
+        *rest, _, channels = numbers.shape
+        rows = np.broadcast_to(numbers, (*rest, self._repeats, channels))
+        return rows.reshape(*rest, self._repeats * channels)
 
     def for_pieces(self, task, *arrays):
         """Call ``task(*pieces)`` on the worker threads, for all pieces of `arrays`.
@@ -103,6 +107,12 @@ class Channels:
         if array.shape[1] == 1 < self._shape[1]:  # one row for all rows
             top, bottom = 0, 1
         return array[start:stop, top:bottom] if len(array) == self.images else array
+
+
+@lru_cache(maxsize=256)
+def channels_of(images: int, pixels: int, channels: int) -> Channels:
+    """Return the walk over a batch; a network has some tens of sizes, each seen every step."""
+    return Channels(images, pixels, channels)
 
 
 def scratch_like(piece):

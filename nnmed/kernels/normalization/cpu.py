@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from nnmed.backend.arrays import empty_channels_last
-from nnmed.kernels.normalization.channels import Channels, scratch_like
+from nnmed.kernels.normalization.channels import channels_of, scratch_like
 from nnmed.kernels.normalization.layer import layer_norm, layer_norm_grad
 
 __all__ = [
@@ -114,11 +114,11 @@ def group_norm_grad(dy, x, mean, var, weight, eps):
 
 
 def _over_batch(x):
-    return Channels(1, x.size // max(1, x.shape[1]), x.shape[1])
+    return channels_of(1, x.size // max(1, x.shape[1]), x.shape[1])
 
 
 def _over_images(x):
-    return Channels(x.shape[0], prod(x.shape[2:]), x.shape[1])
+    return channels_of(x.shape[0], prod(x.shape[2:]), x.shape[1])
 
 
 def _channels_in_a_group(x, mean):
