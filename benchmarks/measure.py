@@ -73,6 +73,8 @@ def interleaved(
 ) -> np.ndarray:
     """Time the steps of each subject, one subject after the other, again and again.
 
+    The steps of a subject are called equally often, so that each backward has its forward.
+
     Whatever else the machine does hits all subjects alike, so that ratios within a round
     mean something where times do not.
 
@@ -92,14 +94,14 @@ def interleaved(
     (rounds, subjects, steps) seconds
     """
     first = np.array([[_warm(step, clock) for step in steps] for steps in subjects])
-    calls = np.maximum(1, SAMPLE // np.maximum(first, 1e-9)).astype(int)
-    each = float((first * calls).sum())
+    calls = np.maximum(1, SAMPLE // np.maximum(first.min(axis=1), 1e-9)).astype(int)
+    each = float((first.sum(axis=1) * calls).sum())
     rounds = min(rounds, max(LEAST_ROUNDS, int(min(seconds / max(each, 1e-9), rounds))))
     times = np.empty((rounds, *first.shape))
     for row in times:
         for index, steps in enumerate(subjects):
             time.sleep(pause)
-            row[index] = [clock(step, n) for step, n in zip(steps, calls[index].tolist())]
+            row[index] = [clock(step, int(calls[index])) for step in steps]
     return times
 
 

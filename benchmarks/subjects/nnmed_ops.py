@@ -34,7 +34,8 @@ class NnmedOp:
     Attributes
     ----------
     steps : list of callable
-        Forward, as training runs it (recorded), and backward; an optimizer's step alone.
+        As training runs them: forward, which is recorded, and backward, which uses up the
+        graph of a forward; an optimizer's step alone.
     """
 
     def __init__(self, case: Case, form: str = "cpu", device: str = "cpu", dtype=np.float32):
@@ -53,17 +54,22 @@ class NnmedOp:
         function = getattr(functional, self.case.function)
         wanted = [self.tensors[name].requires_grad_() for name in self.case.wanted]
 
+        outputs = []
+
         def forward():
             with self.chosen_form():
-                return function(**self.tensors, **self.case.options)
+                outputs.append(function(**self.tensors, **self.case.options))
+            return outputs[-1]
 
-        output = forward()
-        dy = self._tensor(output_gradient(output.shape, output.dtype), output.ndim == 4)
+        shape, dy = forward().shape, None  # None: a loss begins with 1
+        if shape:
+            dy = self._tensor(output_gradient(shape, outputs[0].dtype), len(shape) == 4)
 
         def backward():
             with self.chosen_form():
-                return nnmed.grad(output, wanted, dy, retain_graph=True)
+                return nnmed.grad(outputs.pop(), wanted, dy)
 
+        backward()
         self.steps = [forward, backward]
 
     def _prepare_optimizer(self):

@@ -26,15 +26,20 @@ class TorchOp:
         function = getattr(torch.nn.functional, self.case.function)
         wanted = [self.tensors[name].requires_grad_() for name in self.case.wanted]
 
-        def forward():
-            return function(**self.tensors, **self.case.options)
+        outputs = []
 
-        output = forward()
-        dy = self._tensor(output_gradient(tuple(output.shape)))
-        self.steps = [
-            forward,
-            lambda: torch.autograd.grad(output, wanted, dy, retain_graph=True),
-        ]
+        def forward():
+            outputs.append(function(**self.tensors, **self.case.options))
+            return outputs[-1]
+
+        shape = tuple(forward().shape)
+        dy = self._tensor(output_gradient(shape)) if shape else None
+
+        def backward():
+            return torch.autograd.grad(outputs.pop(), wanted, dy)
+
+        backward()
+        self.steps = [forward, backward]
 
     def _prepare_optimizer(self):
         parameters = [tensor.requires_grad_() for tensor in self.tensors.values()]
