@@ -33,8 +33,15 @@ def test_subjects_take_turns():
 def test_short_steps_are_called_several_times_a_sample():
     log = []
     clock = fake_clock({"a": measure.SAMPLE / 8, "b": 2 * measure.SAMPLE}, log)
-    measure.interleaved([[lambda: "a", lambda: "b"]], 1, clock)
+    measure.interleaved([[lambda: "a"], [lambda: "b"]], 1, clock)
     assert log[-2:] == [("a", 8), ("b", 1)]
+
+
+def test_each_backward_has_its_forward():
+    log = []
+    clock = fake_clock({"forward": measure.SAMPLE / 4, "backward": measure.SAMPLE}, log)
+    measure.interleaved([[lambda: "forward", lambda: "backward"]], 1, clock)
+    assert log[-2:] == [("forward", 4), ("backward", 4)]
 
 
 @pytest.mark.parametrize(("seconds", "rounds"), [(100, 20), (10, 10), (0.1, 3)])
