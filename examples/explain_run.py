@@ -43,8 +43,12 @@ def load_run(folder):
         group_column=options["group_column"],
         split_column=options["split_column"],
     )
-    model = models.build(options["model"], dataset.channels, 2)
-    model.load_state_dict(load_checkpoint(folder / "best.safetensors").model)
+    kinds = config["kinds"]
+    network = models.build(
+        options["model"], dataset.channels, len(kinds["names"]), options["networks"]
+    )
+    network.load_state_dict(load_checkpoint(folder / "best.safetensors").model)
+    model = models.MergedClasses(network, kinds["sides"])
     model.eval()
     return config, dataset, Compose.from_state(config["preprocessing"]), model
 

@@ -24,6 +24,7 @@ from nnmed.autograd import (
     no_grad,
     set_grad_enabled,
 )
+from nnmed.backend.memory import empty_cache
 from nnmed.backend.random import seed
 from nnmed.backend.threads import get_num_threads, set_num_threads
 from nnmed.kernels import use_kernels
@@ -43,7 +44,7 @@ _ROOMS = (
 
 __all__ = [
     "Op", "Tensor", "abs", "checkpoint", "clip", "concatenate", "cos", "detect_anomaly", "einsum",
-    "enable_grad", "exp", "from_numpy", "get_num_threads", "grad", "gradcheck",
+    "empty_cache", "enable_grad", "exp", "from_numpy", "get_num_threads", "grad", "gradcheck",
     "gradgradcheck", "is_grad_enabled", "log", "matmul", "max", "maximum", "mean", "min",
     "minimum", "no_grad", "ops", "permute", "pow", "reshape", "seed", "set_grad_enabled",
     "set_num_threads", "sin", "split", "sqrt", "stack", "sum", "transpose", "use_kernels",

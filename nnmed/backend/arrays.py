@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 
+from nnmed.backend import memory
 from nnmed.errors import DeviceError, ShapeError
 
 DEVICES = ("cpu", "gpu")
@@ -64,12 +65,12 @@ def nhwc(x):
 
 def empty_channels_last(shape, dtype):
     """Return an uninitialised logical ``(N, C, ...)`` array on channels-last memory."""
-    return np.empty(_channels_to_end(shape), dtype).transpose(_channels_to_front(shape))
+    return memory.empty(_channels_to_end(shape), dtype).transpose(_channels_to_front(shape))
 
 
 def zeros_channels_last(shape, dtype):
     """Return a zeroed logical ``(N, C, ...)`` array on channels-last memory."""
-    return np.zeros(_channels_to_end(shape), dtype).transpose(_channels_to_front(shape))
+    return memory.zeros(_channels_to_end(shape), dtype).transpose(_channels_to_front(shape))
 
 
 def as_channels_last(x):
@@ -83,12 +84,23 @@ def as_channels_last(x):
 
 def empty_like(x, dtype=None):
     """Return an uninitialised array of the shape and memory order of `x`."""
-    return np.empty_like(x, dtype=dtype, order="K", subok=False)
+    if x.nbytes < memory.SMALLEST:
+        return np.empty_like(x, dtype=dtype, order="K", subok=False)
+    return _in_order_of(x, memory.empty, dtype)
 
 
 def zeros_like(x, dtype=None):
     """Return a zeroed array of the shape and memory order of `x`."""
-    return np.zeros_like(x, dtype=dtype, order="K", subok=False)
+    if x.nbytes < memory.SMALLEST:
+        return np.zeros_like(x, dtype=dtype, order="K", subok=False)
+    return _in_order_of(x, memory.zeros, dtype)
+
+
+def _in_order_of(x, make, dtype):
+    """Return what `make` makes of shape and dtype, in the memory order of `x`."""
+    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    array = make([x.shape[axis] for axis in order], x.dtype if dtype is None else dtype)
+    return array.transpose([order.index(axis) for axis in range(x.ndim)])
 
 
 def _channels_to_end(shape):

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from nnmed.backend import memory
 from nnmed.backend.arrays import array_module, is_channels_last, nhwc
 from nnmed.backend.threads import blas_single_thread, chunks, parallel_for
 
@@ -28,7 +29,7 @@ def matmul(a, b):
     if work <= _SMALL:
         return a @ b
     dtype = np.result_type(a, b)
-    out = np.empty((*a.shape[:-1], b.shape[-1]), dtype)
+    out = memory.empty((*a.shape[:-1], b.shape[-1]), dtype)
     if a.ndim == 2:
         _split_rows(a, b, out)
         return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,9 @@ class Dataset(Sequence):
         several.
     label_names : list of N str
         The classes as the data name them.
+    kinds : list of N str
+        Of those the one that decides the label: an image with a malignant and a benign
+        lesion is malignant.
     patients : list of N (str or None)
     source : str
         What was opened and how it was understood, for the log.
@@ -57,6 +61,7 @@ class Dataset(Sequence):
         self,
         records: Sequence[Record],
         labels: Sequence[int],
+        kinds: Sequence[str],
         classes: tuple[str, str],
         channels: int,
         source: str,
@@ -65,6 +70,7 @@ class Dataset(Sequence):
     ):
         self.records = list(records)
         self.labels = np.array(labels, np.int64)
+        self.kinds = list(kinds)
         self.classes = classes
         self.channels = channels
         self.source = source
@@ -173,8 +179,12 @@ def open_dataset(
     classes = _classes(names, positive, layout.name, problems)
     problems.raise_if_any()
     # Of several lesions in an image, one that is positive makes it so.
-    values = iter(classes.labels)
-    numbers = [max([next(values) for _ in record.labels]) for record in records]
+    lesions = iter(zip(classes.labels, classes.kinds))
+    deciding = [
+        max([next(lesions) for _ in record.labels], key=operator.itemgetter(0))
+        for record in records
+    ]
+    numbers, kinds = ([lesion[part] for lesion in deciding] for part in (0, 1))
     if len(set(numbers)) < 2:
         raise data_error(
             problems.source,
@@ -185,7 +195,9 @@ def open_dataset(
         f"{problems.source}: {len(records)} images from {layout.name}{layout.detail}; "
         f"{classes.source}; images: {sum(numbers)} positive, {len(numbers) - sum(numbers)} negative"
     )
-    return Dataset(records, numbers, classes.names, channels, source, layout.notes, cache_bytes)
+    return Dataset(
+        records, numbers, kinds, classes.names, channels, source, layout.notes, cache_bytes
+    )
 
 
 @dataclass

@@ -45,12 +45,16 @@ class Classes:
         Of the negative and the positive class, such as ``("benign+normal", "malignant")``.
     labels : list of int
         0 or 1 for each of the labels given.
+    kinds : list of str
+        The class of each as the labels name it, in its most frequent spelling; with a
+        threshold the name of its side.
     source : str
         What decides, for the log.
     """
 
     names: tuple[str, str]
     labels: list[int]
+    kinds: list[str]
     source: str
 
 
@@ -90,7 +94,7 @@ def two_classes(labels: Sequence[str], positive: str | Sequence[str] | None, wha
         values = [int(name in chosen) for name in canonical]
         parts = [Counter({name: counts[name] for name in side}) for side in (chosen, rest)]
         text = "positive: {}; negative: {}".format(*(_listed(part, names) for part in parts))
-        result = Classes(shown, values, text)
+        result = Classes(shown, values, [names[name] for name in canonical], text)
     for value, name in enumerate(result.names):
         if value not in result.labels:
             raise DataError(
@@ -145,7 +149,8 @@ def _by_threshold(canonical: list[str], threshold: tuple[str, float], what: str)
         )
     names = (f"{_OPPOSITE[sign]}{limit:g}", f"{sign}{limit:g}")
     values = [int(_COMPARE[sign](number, limit)) for number in numbers]
-    return Classes(names, values, f"positive: {names[1]}; negative: {names[0]}")
+    kinds = [names[value] for value in values]
+    return Classes(names, values, kinds, f"positive: {names[1]}; negative: {names[0]}")
 
 
 def _chosen(positive, counts: Counter, names: dict[str, str], what: str) -> list[str]:

@@ -15,6 +15,7 @@ from nnmed.data.loader import DataLoader
 from nnmed.data.splits import complete_split
 from nnmed.jobs import baselines, detect_report
 from nnmed.jobs.environment import describe_environment
+from nnmed.jobs.kinds import find_kinds
 from nnmed.jobs.options import DetectOptions
 from nnmed.jobs.preparation import Prepared, augmentation, fingerprint, prepare
 from nnmed.jobs.recipe import default_epochs, train
@@ -89,13 +90,17 @@ def _detect(options: DetectOptions, folder: RunFolder) -> Detection:
 
     if options.epochs is None:
         options = replace(options, epochs=default_epochs(len(prepared.samples["train"])))
-    settings = {**options.settings(), "images": fingerprint(dataset, prepared)}
+    kinds = find_kinds(dataset, prepared.indices["train"])
+    if len(kinds.names) > 2:
+        print(f"the network learns to tell apart: {', '.join(kinds.names)}")
+    settings = {**options.settings(), "images": fingerprint(dataset, prepared, kinds.numbers)}
     if options.resume:
         _check_same(folder, settings)
     description = {
         "options": asdict(options),
         "settings": settings,
         "classes": list(dataset.classes),
+        "kinds": {"names": kinds.names, "sides": kinds.sides},
         "synthetic": synthetic,
         "data": {"source": dataset.source, "notes": dataset.notes},
         "preprocessing": prepared.steps,
@@ -106,7 +111,7 @@ def _detect(options: DetectOptions, folder: RunFolder) -> Detection:
         folder.open(description)
     folder.write_json(CONFIG, description)
     print(f"results go to {folder.path}", flush=True)
-    model, rows, best_epoch = train(options, settings, prepared, folder.path)
+    model, rows, best_epoch = train(options, settings, prepared, kinds, folder.path)
 
     val = _predict(model, dataset, prepared, "val", options)
     threshold = bagged_threshold(val.labels, val.probabilities, THRESHOLD, val.groups, options.seed)

@@ -13,13 +13,13 @@ from nnmed.models import MODELS
 # What a resumed run must share with the run that it goes on with.
 _FIXED = (
     "data", "labels", "label_column", "positive", "group_column", "split_column", "size",
-    "model", "epochs", "batch_size", "lr", "seed",
+    "model", "networks", "epochs", "batch_size", "lr", "seed",
 )  # fmt: skip
 
 
 # What small lesions in a few hundred images want, and what the synthetic nodules want.
-OWN = {"model": "resnet", "lr": 2e-3}
-SYNTHETIC = {"model": "cnn", "lr": 3e-3, "epochs": 10}
+OWN = {"model": "resnet", "networks": 2, "lr": 2e-3}
+SYNTHETIC = {"model": "cnn", "networks": 1, "lr": 3e-3, "epochs": 10}
 
 
 @dataclass
@@ -34,6 +34,7 @@ class DetectOptions:
     split_column: str | None = None
     size: int = 96
     model: str | None = None
+    networks: int | None = None
     epochs: int | None = None
     batch_size: int = 32
     lr: float | None = None
@@ -49,7 +50,8 @@ class DetectOptions:
         for name, value in (SYNTHETIC if self.data is None else OWN).items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
-        for name, least in (("size", 16), ("epochs", 1), ("batch_size", 2), ("workers", 0)):
+        leasts = ("size", 16), ("networks", 1), ("epochs", 1), ("batch_size", 2), ("workers", 0)
+        for name, least in leasts:
             if getattr(self, name) is not None and getattr(self, name) < least:
                 flag = name.replace("_", "-")
                 raise UsageError(f"--{flag} must be at least {least}, got {getattr(self, name)}")
@@ -103,6 +105,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         choices=sorted(MODELS),
         help="the network; default: resnet, for the synthetic images cnn",
+    )
+    train.add_argument(
+        "--networks",
+        type=int,
+        help="how many are trained and vote; default: 2, for the synthetic images 1",
     )
     train.add_argument(
         "--epochs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,12 +84,12 @@ def augmentation() -> Compose:
     )
 
 
-def fingerprint(dataset: Dataset, prepared: Prepared) -> str:
-    """Return a short hash of the images: their sides, order, names, labels and pixels."""
+def fingerprint(dataset: Dataset, prepared: Prepared, kinds: Sequence[int]) -> str:
+    """Return a short hash of the images: their sides, order, names, kinds and pixels."""
     digest = hashlib.sha256()
     for side, samples in prepared.samples.items():
         for index, sample in zip(prepared.indices[side], samples):
-            row = (side, dataset.names[index], int(dataset.labels[index]), sample.image.shape)
+            row = (side, dataset.names[index], kinds[index], sample.image.shape)
             digest.update(repr(row).encode())
             digest.update(np.ascontiguousarray(sample.image))
     return digest.hexdigest()[:16]

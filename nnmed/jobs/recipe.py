@@ -11,6 +11,7 @@ from nnmed import functional as F
 from nnmed import models
 from nnmed.autograd import Tensor
 from nnmed.data.loader import Batch, DataLoader
+from nnmed.jobs.kinds import Kinds
 from nnmed.jobs.options import DetectOptions
 from nnmed.jobs.preparation import Prepared, augmentation
 from nnmed.metrics import roc_auc
@@ -30,11 +31,17 @@ def default_epochs(count: int) -> int:
     return int(np.clip(round(IMAGES_SEEN / count), FEWEST_EPOCHS, MOST_EPOCHS))
 
 
-def train(options: DetectOptions, settings: dict, prepared: Prepared, folder):
-    """Train, and return the model with its best weights, the history, and the best epoch."""
-    samples, val = prepared.samples["train"], prepared.samples["val"]
-    channels = samples[0].image.shape[0]
-    model = models.build(options.model, channels, 2, dropout=DROPOUT)
+def train(options: DetectOptions, settings: dict, prepared: Prepared, kinds: Kinds, folder):
+    """Train, and return the model with its best weights, the history, and the best epoch.
+
+    The networks tell the kinds apart, the model that is returned the two classes.
+    """
+    samples = kinds.label(prepared.samples["train"], prepared.indices["train"])
+    val, channels = prepared.samples["val"], samples[0].image.shape[0]
+    network = models.build(
+        options.model, channels, len(kinds.names), options.networks, dropout=DROPOUT
+    )
+    model = models.MergedClasses(network, kinds.sides)
     batch_size = min(options.batch_size, len(samples))
     loader = DataLoader(
         samples,
@@ -45,21 +52,21 @@ def train(options: DetectOptions, settings: dict, prepared: Prepared, folder):
         transform=augmentation(),
         drop_last=True,
     )
-    optimizer = AdamW(_decay_groups(model), lr=options.lr)
+    optimizer = AdamW(_decay_groups(network), lr=options.lr)
     schedule = OneCycleLR(
         optimizer, options.lr, total_steps=options.epochs * len(loader), pct_start=WARM_UP
     )
     val_loader = DataLoader(val, options.batch_size)
     val_labels = np.array([sample.label for sample in val])
 
-    def validate(model) -> dict[str, float]:
+    def validate(_) -> dict[str, float]:
         probability = predict_probabilities(model, val_loader).astype(np.float64)
         chosen = probability[np.arange(len(val)), val_labels]
         loss = float(-np.log(np.maximum(chosen, 1e-12)).mean())
         return {"val_loss": loss, "val_roc_auc": float(roc_auc(val_labels, probability[:, 1]))}
 
     trainer = Trainer(
-        model,
+        network,
         optimizer,
         _loss,
         epochs=options.epochs,
@@ -84,7 +91,9 @@ def _decay_groups(model) -> list[dict]:
 
 
 def _loss(output: Tensor, batch: Batch) -> Tensor:
-    return F.cross_entropy(output, Tensor(batch.label))
+    scores = output.reshape(-1, output.shape[-1])  # of every member of an ensemble
+    labels = np.tile(batch.label, len(scores) // len(batch.label))
+    return F.cross_entropy(scores, Tensor(labels))
 
 
 def _report_epoch(row: dict, epochs: int) -> None:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from nnmed.autograd import Op, Tensor
+from nnmed.backend.arrays import empty_channels_last, is_channels_last
 from nnmed.errors import ShapeError
 from nnmed.ops.arguments import (
     as_tensor,
@@ -137,7 +138,12 @@ class Concatenate(Op):
         self.dim = dim
 
     def forward(self, *arrays):
-        return np.concatenate(arrays, self.dim)
+        if not all(map(is_channels_last, arrays)):
+            return np.concatenate(arrays, self.dim)
+        shape = list(arrays[0].shape)
+        shape[self.dim] = sum(array.shape[self.dim] for array in arrays)
+        y = empty_channels_last(shape, np.result_type(*arrays))
+        return np.concatenate(arrays, self.dim, out=y)
 
     def backward(self, dy):
         lengths = [shape[self.dim] for shape in self.input_shapes]

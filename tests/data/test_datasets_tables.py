@@ -115,6 +115,7 @@ def test_several_lesions_of_an_image(tmp_path, png_tree):
     assert dataset.labels.tolist() == [1, 0]  # one malignant lesion makes the image so
     assert dataset.classes == ("B+none", "M")
     assert dataset.label_names == ["B+M", "none"]
+    assert dataset.kinds == ["M", "none"]
     assert dataset[0].boxes.tolist() == [[2, 3, 6, 7], [7, 6, 13, 12]]
     assert dataset[1].boxes.shape == (0, 4)
     table(tmp_path, "image,severity,x,y_from_top,radius", *rows, "a,B,4,5,2")

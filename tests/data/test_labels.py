@@ -41,6 +41,7 @@ def test_chosen_classes_and_the_rest():
         classes = two_classes(labels, positive, "test")
         assert classes.labels == [0, 1, 0, 1]
         assert classes.names == ("benign+normal", "Malignant")
+        assert classes.kinds == ["benign", "Malignant", "normal", "Malignant"]
     assert two_classes(labels, "malignant,normal", "test").labels == [0, 1, 1, 1]
     assert two_classes(["a, b", "c"], "a, b", "test").labels == [1, 0]
 

@@ -14,9 +14,8 @@ from nnmed.backend.threads import parallel_for
 from nnmed.kernels.conv.blocks import Geometry, scratch, split, windows
 
 ONE_PIXEL = Geometry((1, 1), (1, 1), (0, 0), (1, 1))
-# Numbers in a channel's worth of a block, for split(): output, source, and the weights. The work
-# of a number is that of so many multiplications of a matrix product.
-NUMBERS_PER_PIXEL, WORK = 4, 19
+# A channel's windows at one pixel take as long as so many multiplications of a matrix product.
+WORK = 75
 MAX_PARTS = 16
 
 
@@ -27,7 +26,7 @@ def correlate(x, weight, y, geometry: Geometry, bias=None):
     """
     columns, channels, multiplier = y.shape[2:]
     rows = [np.tile(weight[:, m].transpose(1, 2, 0), columns) for m in range(multiplier)]
-    blocks = split(y.shape[:3], NUMBERS_PER_PIXEL * channels, WORK, ONE_PIXEL)
+    blocks = split(y.shape[:3], channels, WORK, ONE_PIXEL)
 
     def task(index):
         n0, n1, i0, i1 = block = blocks[index]
@@ -53,7 +52,7 @@ def weight_grad(dy, x, geometry: Geometry):
     in order, so the result does not depend on the number of threads.
     """
     columns, channels, multiplier = dy.shape[2:]
-    blocks = split(dy.shape[:3], NUMBERS_PER_PIXEL * channels, WORK, ONE_PIXEL)
+    blocks = split(dy.shape[:3], channels, WORK, ONE_PIXEL)
     parts = min(MAX_PARTS, len(blocks))
     partial = np.zeros((parts, multiplier, *geometry.kernel, columns * channels), x.dtype)
 
@@ -62,7 +61,10 @@ def weight_grad(dy, x, geometry: Geometry):
             seen = _windows_in_rows(x, (n0, n1, i0, i1), columns, geometry)
             for m in range(multiplier):
                 gradient = dy[n0:n1, i0:i1, :, :, m].reshape(n1 - n0, i1 - i0, -1)
-                partial[part, m] += np.einsum("niuvw,niw->uvw", seen, gradient)
+                # Tap by tap: the sum, a row, then stays in the first level of cache.
+                for u, v in np.ndindex(*geometry.kernel):
+                    tap = np.einsum("niw,niw->w", seen[:, :, u, v], gradient)
+                    partial[part, m, u, v] += tap
 
     parallel_for(task, parts)
     per_column = partial.sum(axis=0).reshape(*partial.shape[1:4], columns, channels)

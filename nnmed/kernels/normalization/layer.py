@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nnmed.backend import memory
 from nnmed.backend.threads import chunks, parallel_for
 from nnmed.kernels.elementwise import quietly, temporaries
 
@@ -26,7 +27,7 @@ _FAR = 4.0
 def layer_norm(x, weight, bias, eps, centred):
     """Return y, each row's mean and 1 / sqrt(var + eps), both ``(M,)``; see reference.py."""
     width, eps = x.shape[1], x.dtype.type(eps)
-    y = np.empty(x.shape, x.dtype)
+    y = memory.empty(x.shape, x.dtype)
     mean, inverse = np.zeros((2, len(x)), x.dtype)
     ones, affine = np.ones(width, x.dtype), _affine(weight, bias, x)
 
@@ -58,7 +59,7 @@ def layer_norm(x, weight, bias, eps, centred):
 def layer_norm_grad(dy, x, mean, inverse, weight, centred):
     """Return dx and, both float64 ``(D,)``, dweight and dbias; see reference.py."""
     width = x.shape[1]
-    dx = np.empty(x.shape, x.dtype)
+    dx = memory.empty(x.shape, x.dtype)
     count = len(_pieces(x.shape))
     dweight, dbias = np.empty((2, count, width), x.dtype)
     columns = _affine(weight, np.ones(width, x.dtype), x)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from itertools import product
 
-import numpy as np
-
+from nnmed.backend import memory
 from nnmed.backend.arrays import empty_channels_last, is_channels_last, zeros_channels_last
 from nnmed.backend.threads import chunks, parallel_for
 from nnmed.kernels.blocks import BLOCK
@@ -19,7 +18,7 @@ from nnmed.kernels.blocks import BLOCK
 def pad(x, widths, mode, value):
     """Return `x` with ``widths[axis] = (before, after)`` more entries; negative ones crop."""
     shape = tuple(n + before + after for n, (before, after) in zip(x.shape, widths))
-    y = _allocate(empty_channels_last, np.empty, shape, x)
+    y = _allocate(empty_channels_last, memory.empty, shape, x)
     lines = [_parts(n, *width, mode) for n, width in zip(x.shape, widths)]
     if mode == "constant":
         _fill_around(y, [parts[0][0] for parts in lines], value)
@@ -37,9 +36,9 @@ def pad_input_grad(dy, widths, mode):
     shape = tuple(n - before - after for n, (before, after) in zip(dy.shape, widths))
     crops = any(min(width) < 0 for width in widths)
     dx = (
-        _allocate(zeros_channels_last, np.zeros, shape, dy)
+        _allocate(zeros_channels_last, memory.zeros, shape, dy)
         if crops
-        else _allocate(empty_channels_last, np.empty, shape, dy)
+        else _allocate(empty_channels_last, memory.empty, shape, dy)
     )
     lines = [_parts(n, *width, mode) for n, width in zip(shape, widths)]
 

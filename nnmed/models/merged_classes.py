@@ -1,0 +1,54 @@
+"""A classifier of many classes, asked for fewer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nnmed import nn
+from nnmed.ops.shape import stack
+
+
+class MergedClasses(nn.Module):
+    """Scores of classes, some of which another network tells apart.
+
+    The score of a merged class is the logarithm of the sum of exponentials of its parts'
+    scores, s = ln sum_k exp(s_k). Softmax of such scores then gives the sum of the parts'
+    probabilities.
+
+    Parameters
+    ----------
+    network : Module with ``features`` and ``classify``
+        Of K classes.
+    groups : sequence of int
+        For each of the K classes the number of the merged class, from 0 without gaps.
+
+    Shape
+    -----
+    ``(N, C, H, W)`` to ``(N, number of merged classes)``.
+    """
+
+    def __init__(self, network: nn.Module, groups: Sequence[int]):
+        super().__init__()
+        self.network = network
+        self.parts = [
+            [k for k, group in enumerate(groups) if group == wanted]
+            for wanted in range(max(groups) + 1)
+        ]
+
+    def features(self, x):
+        """Return the network's last feature map."""
+        return self.network.features(x)
+
+    def classify(self, features):
+        """Return the merged scores of a feature map."""
+        scores = self.network.classify(features)
+        return stack([_log_sum_exp(scores[:, parts]) for parts in self.parts], dim=1)
+
+    def forward(self, x):
+        return self.classify(self.features(x))
+
+
+def _log_sum_exp(scores):
+    """Return ln sum exp of each row; what is subtracted before keeps exp from overflowing."""
+    largest = scores.detach().max(1, keepdim=True)[0]
+    return (scores - largest).exp().sum(1).log() + largest[:, 0]
