@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import gradients, kernels, options, scaling, training
+from benchmarks import gradients, kernels, limits, options, scaling, training
 from nnmed.errors import NnmedError
 
 COMMANDS = {
@@ -14,6 +14,7 @@ COMMANDS = {
     "training": training,
     "scaling": scaling,
     "gradients": gradients,
+    "limits": limits,
 }
 OK, WRONG, USAGE, FILE, INTERRUPTED = 0, 1, 2, 3, 130
 

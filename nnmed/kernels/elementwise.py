@@ -5,7 +5,7 @@ call of the chain works on one chunk, with temporaries that each thread reuses, 
 the first read and the last write stay in the cache. Arrays are read in *their* memory
 order, whatever the layout: channels-last in, channels-last out, without a copy.
 
-A chunk is two megabytes of float32, which the L3 cache holds. A smaller one would fit the L2
+A chunk is a megabyte of float32, which the L3 cache holds. A smaller one would fit the L2
 cache, but that is worth less than what each NumPy call costs, most of all on two threads,
 which wait for each other's Python between calls (128 KiB was measured twice as slow there).
 """
@@ -21,7 +21,7 @@ from nnmed.backend.arrays import empty_like
 from nnmed.backend.threads import parallel_for
 
 CHUNK = 32768  # elements that fit the L2 cache, with what is computed from them
-_LONG = 1 << 19
+_LONG = 1 << 18
 
 _local = threading.local()
 

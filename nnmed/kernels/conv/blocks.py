@@ -3,7 +3,7 @@
 A kernel walks over blocks of output pixels: some rows of one image, or some whole small
 images. For a block it copies the windows side by side into a matrix (*im2col*: Chellapilla,
 Puri and Simard, "High performance convolutional neural networks for document processing",
-2006), one row an output pixel, small enough to stay in the L2 cache until BLAS has used it.
+2006), one row an output pixel, small enough to stay in the cache until BLAS has used it.
 Memory is channels-last, so a copy moves runs of kw * C neighbouring numbers.
 """
 
@@ -16,16 +16,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-# Numbers in a block's patch matrix: a megabyte of float32, a common L2 cache.
-PATCH_NUMBERS = 1 << 18
+# Numbers in a block's patch matrix: two megabytes of float32. Smaller ones stay in the L2 cache,
+# but make more calls, which cost more than that is worth, most of all on several threads.
+PATCH_NUMBERS = 1 << 19
 # A product with fewer rows spends its time packing the weights; more no longer help.
-MIN_PIXELS, MAX_PIXELS = 192, 4096
+MIN_PIXELS, MAX_PIXELS = 192, 16384
 # Blocks into which even a small batch is cut, for the threads to share: up to so many, if each
 # has so many multiplications. A thread that comes to help is late by some 50 microseconds, and
 # calls that are short make threads wait for each other's Python.
 SHARES, SHARE_WORK = 8, 20_000_000
 # Numbers in a patch's row below which a product is too thin to be cut by kernel row.
 MIN_ROW = 48
+# Numbers in a patch's row from which a one beside them no longer pays.
+MAX_ROW_WITH_ONE = 64
 
 # A larger buffer is not kept: to get it anew costs little beside the work that needs it.
 KEPT_BYTES = 32 << 20
@@ -115,16 +118,27 @@ def _evenly(total: int, most: int):
     return itertools.pairwise(total * k // max(pieces, 1) for k in range(pieces + 1))
 
 
-def patches(x, block, shape, groups: int, geometry: Geometry):
+def takes_ones(shape, channels: int, geometry: Geometry) -> bool:
+    """Tell whether :func:`patches` may add a column of ones, which multiplies the bias.
+
+    Beside a short row of copied numbers it costs less than a pass over the result.
+    """
+    taps = math.prod(geometry.kernel)
+    short = taps > 1 and taps * channels < MAX_ROW_WITH_ONE
+    return short and not by_kernel_rows(shape, channels, geometry)
+
+
+def patches(x, block, shape, groups: int, geometry: Geometry, ones: bool = False):
     """Return the patches of a block of an (N, H, W) output as matrices.
 
     The result is a list of (taps, matrix): `matrix` is (pixels, groups, taps * C/groups), a
     view of scratch or of `x`, and `taps` the slice of a weight matrix (kh * kw * C/groups,
-    ...) that goes with it. `x` is (N, H, W, C) in C order.
+    ...) that goes with it. `x` is (N, H, W, C) in C order. With `ones`, which
+    :func:`takes_ones` must allow, there is a column of ones at the end.
     """
     (kh, kw), columns = geometry.kernel, shape[2]
     if not by_kernel_rows(shape, x.shape[3], geometry):
-        return [(slice(None), _patch_matrix(x, block, columns, groups, geometry))]
+        return [(slice(None), _patch_matrix(x, block, columns, groups, geometry, ones))]
     n0, n1, i0, i1 = block
     one_row = replace(geometry, kernel=(1, kw))
     below = (n0, n1, i0, i0 + geometry.reach(0, i1 - i0))
@@ -137,17 +151,20 @@ def patches(x, block, shape, groups: int, geometry: Geometry):
     ]
 
 
-def _patch_matrix(x, block, columns: int, groups: int, geometry: Geometry):
-    """Return the block's windows side by side: (pixels, groups, kh * kw * C/groups)."""
+def _patch_matrix(x, block, columns: int, groups: int, geometry: Geometry, ones: bool = False):
+    """Return the block's windows side by side: (pixels, groups, kh * kw * C/groups), or 1 more."""
     seen = windows(x, block, columns, geometry)
     if groups > 1:
         by_group = (*seen.shape[:5], groups, seen.shape[5] // groups)
         seen = seen.reshape(by_group).transpose(0, 1, 2, 5, 3, 4, 6)
-    matrix = seen
-    if not seen.flags.c_contiguous:  # the windows of a 1x1 convolution lie side by side in x
-        matrix = scratch("patches", seen.shape, x.dtype)
-        np.copyto(matrix, seen)
-    return matrix.reshape(math.prod(seen.shape[:3]), groups, -1)
+    pixels = math.prod(seen.shape[:3])
+    if seen.flags.c_contiguous and not ones:  # those of a 1x1 convolution lie side by side in x
+        return seen.reshape(pixels, groups, -1)
+    taps = seen.size // max(pixels * groups, 1)
+    matrix = scratch("patches", (pixels, groups, taps + ones), x.dtype)
+    matrix[..., taps:] = 1
+    np.copyto(matrix[..., :taps].reshape(seen.shape), seen)  # cut further, it stays a view
+    return matrix
 
 
 def windows(x, block, columns: int, geometry: Geometry):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from nnmed.backend.threads import parallel_for
-from nnmed.kernels.conv.blocks import Geometry, patches, scratch, split
+from nnmed.kernels.conv.blocks import Geometry, patches, scratch, split, takes_ones
 
 # OpenBLAS multiplies without packing up to 100^3 (x86 with AVX-512, release 0.3.17 on).
 SMALL_PRODUCT, MIN_PIECE = 1_000_000, 48
@@ -28,8 +28,11 @@ def correlate(x, weight, y, geometry: Geometry, bias=None):
     matrix = np.ascontiguousarray(weight.transpose(0, 3, 4, 2, 1)).reshape(groups, -1, outputs)
     shape = y.shape[:3]
     blocks = split(shape, x.shape[3], outputs, geometry)
-    # Along a whole row, so that the addition runs over long rows.
-    bias_row = None if bias is None else np.tile(bias.reshape(-1), columns)
+    ones, bias_row = False, None
+    if bias is not None and takes_ones(shape, x.shape[3], geometry):
+        ones, matrix = True, np.concatenate((matrix, bias[:, np.newaxis]), axis=1)
+    elif bias is not None:  # along a whole row, so that the addition runs over long rows
+        bias_row = np.tile(bias.reshape(-1), columns)
 
     def task(index):
         n0, n1, i0, i1 = block = blocks[index]
@@ -37,7 +40,7 @@ def correlate(x, weight, y, geometry: Geometry, bias=None):
         dense = target.flags.c_contiguous
         total = target if dense else scratch("total", target.shape, y.dtype)
         by_pixel = total.reshape(-1, groups, outputs)
-        for taps, left in patches(x, block, shape, groups, geometry):
+        for taps, left in patches(x, block, shape, groups, geometry, ones):
             if taps.start:
                 product = scratch("product", by_pixel.shape, y.dtype)
                 multiply(left, matrix[:, taps], product)

@@ -26,7 +26,7 @@ from nnmed.kernels.elementwise import quietly, temporaries
 # numbers, unless rows are as long as that: it would cost half as much again.
 _ROW = 8192
 _SUM_ROW = 1024  # numbers in a row of sums, which should stay in the first level of cache
-_PIECE = 1 << 20  # numbers in a piece
+_PIECE = 1 << 19  # numbers in a piece
 
 
 class Channels:
