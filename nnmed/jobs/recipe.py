@@ -21,6 +21,7 @@ from nnmed.training import Trainer, predict_probabilities
 
 WEIGHT_DECAY = 0.05
 DROPOUT = 0.2
+WINDOW = 5  # epochs over whose validation loss the mean is taken to choose the best
 WARM_UP = 0.2  # share of the steps in which the learning rate rises
 IMAGES_SEEN = 22_000
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 40
@@ -74,6 +75,7 @@ def train(options: DetectOptions, settings: dict, prepared: Prepared, kinds: Kin
         validate=validate,
         schedule=schedule,
         monitor="val_loss",
+        window=WINDOW,
         settings=settings,
         report=lambda row: _report_epoch(row, options.epochs),
     )

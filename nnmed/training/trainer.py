@@ -48,6 +48,9 @@ class Trainer:
         Column of the history that tells the best epoch.
     mode : {"min", "max"}
         Whether a smaller or a larger value of it is better.
+    window : int
+        Compare the mean of the monitored value over so many epochs, the last of which is kept:
+        on few validation images a single epoch is good by luck.
     patience : int, optional
         Stop after this many epochs without a better one.
     max_norm : float, optional
@@ -70,6 +73,7 @@ class Trainer:
         schedule=None,
         monitor: str = "train_loss",
         mode: str = "min",
+        window: int = 1,
         patience: int | None = None,
         max_norm: float | None = None,
         settings: dict | None = None,
@@ -79,10 +83,12 @@ class Trainer:
             raise UsageError(f"epochs must be at least 1, got {epochs}")
         if mode not in ("min", "max"):
             raise UsageError(f"mode must be 'min' or 'max', got {mode!r}")
+        if window < 1:
+            raise UsageError(f"window must be at least 1, got {window}")
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.epochs, self.folder = epochs, Path(folder)
         self.validate, self.schedule = validate, schedule
-        self.monitor, self.mode = monitor, mode
+        self.monitor, self.mode, self.window = monitor, mode, window
         self.patience, self.max_norm = patience, max_norm
         self.settings, self.report = settings or {}, report
         self.rows: list[dict] = []
@@ -170,7 +176,7 @@ class Trainer:
         self.rows.append(row)
         if self.schedule is not None and _takes_score(self.schedule):
             self.schedule.step(row[self.monitor])
-        if self._is_best(row):
+        if self._is_best():
             self.best_epoch = row["epoch"]
             # Before `last`: a crash in between repeats this epoch and writes the same file.
             state = {"epoch": row["epoch"], "row": _plain(row), "settings": self.settings}
@@ -180,11 +186,16 @@ class Trainer:
         if self.report is not None:
             self.report(row)
 
-    def _is_best(self, row: dict) -> bool:
-        value = row[self.monitor]
+    def _monitored(self, epoch: int) -> float:
+        """Return the mean of the monitored value over the window that ends with an epoch."""
+        rows = self.rows[max(0, epoch - self.window) : epoch]
+        return sum(row[self.monitor] for row in rows) / len(rows)
+
+    def _is_best(self) -> bool:
+        """Tell whether the epoch that has just ended is better than the best before it."""
         if self.best_epoch is None:
             return True
-        best = self.rows[self.best_epoch - 1][self.monitor]
+        value, best = self._monitored(len(self.rows)), self._monitored(self.best_epoch)
         if not math.isfinite(best):
             return math.isfinite(value)
         return value < best if self.mode == "min" else value > best

@@ -164,6 +164,20 @@ def test_the_best_epoch_is_the_one_monitored(make_run):
     assert load_checkpoint(trainer.folder / BEST).state["row"]["auc"] == 0.9
 
 
+def test_a_window_passes_over_a_lucky_epoch(make_run):
+    scores = iter([0.5, 0.1, 0.5, 0.3, 0.2, 0.3])
+    trainer, loader = make_run(
+        validate=lambda model: {"loss": next(scores)}, monitor="loss", epochs=6, window=3
+    )
+    trainer.fit(loader)
+    assert trainer.best_epoch == 6  # means 0.5, 0.3, 0.367, 0.3, 0.333, 0.267
+
+
+def test_a_window_of_no_epoch_is_refused(make_run):
+    with pytest.raises(UsageError, match="window"):
+        make_run(window=0)
+
+
 def test_a_best_file_holds_exactly_the_weights(make_run):
     trainer, loader = make_run()
     trainer.fit(loader)
