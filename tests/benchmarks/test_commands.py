@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.__main__ import COMMANDS, main
+from benchmarks.cases import CASES
+from benchmarks.subjects.bare_calls import LIMITS, BareCalls
 from nnmed.backend import threads
 from nnmed.kernels.activation import cpu as activation
 from nnmed.kernels.conv import cpu as conv
@@ -154,6 +156,25 @@ def test_scaling_fits_exponents(tmp_path, capsys):
     assert fit["time_exponent"] == pytest.approx(
         np.log(large["median_s"] / small["median_s"]) / np.log(large["flops"] / small["flops"])
     )
+
+
+def test_limits_stand_beside_nnmed(tmp_path, capsys):
+    file = tmp_path / "limits.json"
+    assert run("limits", "--quick", "--against", "none", "--json", file) == 0
+    assert "bare calls ms" in table_head(capsys.readouterr().out)
+    rows = json.loads(file.read_text())["rows"]
+    assert len(rows) >= 2
+    for row in rows:
+        assert row["calls_s"] > 0
+        assert row["nnmed_s"] > 0
+        assert row["ratio_calls"] is None
+
+
+@pytest.mark.parametrize("key", LIMITS, ids=" ".join)
+def test_bare_calls_run_for_the_case_that_they_are_named_after(key):
+    (case,) = [case for case in CASES if (case.family, case.name) == key]
+    for step in BareCalls(case).steps:
+        step()
 
 
 def test_gradients_come_near_float64(tmp_path):
