@@ -76,6 +76,10 @@ class Rows:
         flat = temporaries(_SLOTS, rows * self.classes, dtype)[slot]
         return flat.reshape((self.classes, rows) if self.axis == 0 else (rows, self.classes))
 
+    def scratch(self, block):
+        """Return uninitialised scratch of the shape of a 2-d block: that of the last slot."""
+        return temporaries(_SLOTS, block.size, block.dtype)[-1].reshape(block.shape)
+
     def read(self, view, block, slot: int = 0):
         """Return a copy of one block in this thread's scratch, 2-d."""
         part = view[block]

@@ -20,6 +20,7 @@ def softmax(x, dim):
         else:
             np.subtract(x, rows.along(rows.max(x)), out=y)
             np.exp(y, out=y)
+        # A quotient, not a product with 1 / sum, which could be more than 1.
         np.divide(y, rows.along(rows.sum(y)), out=y)
 
     return _map_rows(of_block, dim, x)
@@ -41,7 +42,8 @@ def log_softmax(x, dim):
 
     def of_block(rows, y, x):
         np.subtract(x, rows.along(rows.max(x)), out=y)
-        np.subtract(y, rows.along(np.log(rows.sum(np.exp(y)))), out=y)
+        powers = np.exp(y, out=rows.scratch(y))
+        np.subtract(y, rows.along(np.log(rows.sum(powers))), out=y)
 
     return _map_rows(of_block, dim, x)
 
