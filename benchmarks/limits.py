@@ -4,10 +4,10 @@
 
 For each kernel the fewest NumPy calls that do its arithmetic run with nothing around them
 (benchmarks/subjects/bare_calls.py), beside nnmed's kernel and PyTorch's. Where even the bare
-calls are slower than the mark allows, no kernel in NumPy alone can meet it; where they are
-faster, there is something left to gain. Ratios are PyTorch's time in the better of its two
-layouts, divided by that of the calls or of nnmed, forward and backward together: medians over
-interleaved rounds.
+calls are slower than the mark allows, no kernel made of them can meet it: it would take fewer
+passes over memory than we know; where they are faster, there is something left to gain. Ratios
+are PyTorch's time in the better of its two layouts, divided by that of the calls or of nnmed,
+forward and backward together: medians over interleaved rounds.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def cpu_ceilings(threads: int, clock: Clock, quick: bool = False) -> Ceilings:
     size = QUICK_SIZE if quick else SIZE
     a, b, c = (np.ones((size, size), np.float32) for _ in range(3))
     with threadpool_limits(threads, "blas"):
-        product = min(clock(lambda: np.matmul(a, b, out=c), 1) for _ in range(REPEAT))
+        product = min(clock(lambda: np.matmul(a, b, out=c)) for _ in range(REPEAT))
     source = np.ones(QUICK_COPIED if quick else COPIED, np.float32)
     target = np.ones_like(source)
 
@@ -50,7 +50,7 @@ def cpu_ceilings(threads: int, clock: Clock, quick: bool = False) -> Ceilings:
         part = slice(index * BLOCK, (index + 1) * BLOCK)
         np.copyto(target[part], source[part])
 
-    copy = min(clock(lambda: parallel_for(task, source.size // BLOCK), 1) for _ in range(REPEAT))
+    copy = min(clock(lambda: parallel_for(task, source.size // BLOCK)) for _ in range(REPEAT))
     return Ceilings(2 * size**3 / product, 2 * source.nbytes / copy)
 
 
@@ -59,10 +59,10 @@ def gpu_ceilings(clock: Clock) -> Ceilings:
     import cupy
 
     a, b, c = (cupy.ones((4 * SIZE, 4 * SIZE), cupy.float32) for _ in range(3))
-    product = min(clock(lambda: cupy.matmul(a, b, out=c), 1) for _ in range(REPEAT))
+    product = min(clock(lambda: cupy.matmul(a, b, out=c)) for _ in range(REPEAT))
     source = cupy.ones(4 * COPIED, cupy.float32)
     target = cupy.ones_like(source)
-    copy = min(clock(lambda: cupy.copyto(target, source), 1) for _ in range(REPEAT))
+    copy = min(clock(lambda: cupy.copyto(target, source)) for _ in range(REPEAT))
     return Ceilings(2 * len(a) ** 3 / product, 2 * source.nbytes / copy)
 
 

@@ -16,7 +16,7 @@ PAUSE = 0.05
 SAMPLE = 1e-3
 LEAST_ROUNDS = 3
 
-Clock = Callable[[Callable, int], float]
+Clock = Callable[[Callable], float]
 
 
 class Spread(NamedTuple):
@@ -39,27 +39,25 @@ def cpu_clock(threads: int, wall: bool = False) -> Clock:
     """
     now = time.thread_time if threads == 1 and not wall else time.perf_counter
 
-    def clock(step, calls):
+    def clock(step):
         start = now()
-        for _ in range(calls):
-            step()
-        return (now() - start) / calls
+        step()
+        return now() - start
 
     return clock
 
 
 def gpu_clock() -> Clock:
-    """Return a clock made of two events on the GPU, between which `step` is queued."""
+    """Return a clock made of two events on the GPU, between which the step is queued."""
     import cupy
 
-    def clock(step, calls):
+    def clock(step):
         start, stop = cupy.cuda.Event(), cupy.cuda.Event()
         start.record()
-        for _ in range(calls):
-            step()
+        step()
         stop.record()
         stop.synchronize()
-        return cupy.cuda.get_elapsed_time(start, stop) / 1e3 / calls
+        return cupy.cuda.get_elapsed_time(start, stop) / 1e3
 
     return clock
 
@@ -73,7 +71,8 @@ def interleaved(
 ) -> np.ndarray:
     """Time the steps of each subject, one subject after the other, again and again.
 
-    The steps of a subject are called equally often, so that each backward has its forward.
+    A sample of short steps is the mean of several calls of all of them in turn, so that each
+    backward follows its forward.
 
     Whatever else the machine does hits all subjects alike, so that ratios within a round
     mean something where times do not.
@@ -83,7 +82,7 @@ def interleaved(
     subjects : sequence of sequence of callable
         As many steps each, such as forward and backward.
     rounds : int
-    clock : callable (step, calls) -> seconds a call
+    clock : callable (step) -> seconds
     pause : float
         Seconds before each subject.
     seconds : float
@@ -93,19 +92,21 @@ def interleaved(
     -------
     (rounds, subjects, steps) seconds
     """
-    first = np.array([[_warm(step, clock) for step in steps] for steps in subjects])
-    calls = np.maximum(1, SAMPLE // np.maximum(first.min(axis=1), 1e-9)).astype(int)
+    first = np.array([_warm(steps, clock) for steps in subjects])
+    calls = np.maximum(1, SAMPLE // np.maximum(first.sum(axis=1), 1e-9)).astype(int)
     each = float((first.sum(axis=1) * calls).sum())
     rounds = min(rounds, max(LEAST_ROUNDS, int(min(seconds / max(each, 1e-9), rounds))))
     times = np.empty((rounds, *first.shape))
     for row in times:
         for index, steps in enumerate(subjects):
             time.sleep(pause)
-            row[index] = [clock(step, int(calls[index])) for step in steps]
+            samples = [[clock(step) for step in steps] for _ in range(calls[index])]
+            row[index] = np.mean(samples, axis=0)
     return times
 
 
-def _warm(step, clock) -> float:
-    """Run `step` until caches, buffers and thread pools are warm; return its duration."""
-    clock(step, 1)
-    return clock(step, 1)
+def _warm(steps, clock) -> list[float]:
+    """Run the steps until caches, buffers and thread pools are warm; return their durations."""
+    for _ in range(2):
+        seconds = [clock(step) for step in steps]
+    return seconds

@@ -80,7 +80,7 @@ def run(side: str, workload: dict, mode: str, threads: int, rounds: int, wall: b
             flops = _flops(step)
         for _ in range(WARM_UP):
             step()
-        seconds = [clock(step, 1) for _ in range(rounds)]
+        seconds = [clock(step) for _ in range(rounds)]
     return {"peak_bytes": peak_bytes() - before, "seconds": seconds, "flops": flops}
 
 

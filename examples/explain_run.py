@@ -18,6 +18,7 @@ import numpy as np
 import nnmed
 from nnmed import models
 from nnmed.data import open_dataset
+from nnmed.errors import DataError
 from nnmed.explain import grad_cam
 from nnmed.jobs.command import run_command
 from nnmed.metrics import roc_curve
@@ -43,7 +44,9 @@ def load_run(folder):
         group_column=options["group_column"],
         split_column=options["split_column"],
     )
-    kinds = config["kinds"]
+    kinds = config.get("kinds")
+    if kinds is None:
+        raise DataError(f"{folder}: is a run of an earlier nnmed; make it again")
     network = models.build(
         options["model"], dataset.channels, len(kinds["names"]), options["networks"]
     )

@@ -33,6 +33,7 @@ from nnmed.ops.linalg import einsum, matmul
 from nnmed.ops.reduction import max, mean, min, sum, var
 from nnmed.ops.selection import clip, maximum, minimum, where
 from nnmed.ops.shape import concatenate, permute, reshape, split, stack, transpose
+from nnmed.ops.softmax import logsumexp
 
 __version__ = "0.1.0"
 
@@ -45,8 +46,8 @@ _ROOMS = (
 __all__ = [
     "Op", "Tensor", "abs", "checkpoint", "clip", "concatenate", "cos", "detect_anomaly", "einsum",
     "empty_cache", "enable_grad", "exp", "from_numpy", "get_num_threads", "grad", "gradcheck",
-    "gradgradcheck", "is_grad_enabled", "log", "matmul", "max", "maximum", "mean", "min",
-    "minimum", "no_grad", "ops", "permute", "pow", "reshape", "seed", "set_grad_enabled",
+    "gradgradcheck", "is_grad_enabled", "log", "logsumexp", "matmul", "max", "maximum", "mean",
+    "min", "minimum", "no_grad", "ops", "permute", "pow", "reshape", "seed", "set_grad_enabled",
     "set_num_threads", "sin", "split", "sqrt", "stack", "sum", "transpose", "use_kernels",
     "var", "where", *_ROOMS,
 ]  # fmt: skip

@@ -84,14 +84,14 @@ def as_channels_last(x):
 
 def empty_like(x, dtype=None):
     """Return an uninitialised array of the shape and memory order of `x`."""
-    if x.nbytes < memory.SMALLEST:
+    if x.nbytes < memory.SMALLEST or not isinstance(x, np.ndarray):
         return np.empty_like(x, dtype=dtype, order="K", subok=False)
     return _in_order_of(x, memory.empty, dtype)
 
 
 def zeros_like(x, dtype=None):
     """Return a zeroed array of the shape and memory order of `x`."""
-    if x.nbytes < memory.SMALLEST:
+    if x.nbytes < memory.SMALLEST or not isinstance(x, np.ndarray):
         return np.zeros_like(x, dtype=dtype, order="K", subok=False)
     return _in_order_of(x, memory.zeros, dtype)
 

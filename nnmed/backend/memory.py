@@ -1,16 +1,17 @@
-"""Memory of large arrays, kept for the next one of that size.
+"""Memory of large arrays, kept for the next one of that size: a caching allocator.
 
 The system hands out memory page by page, each zeroed when it is first touched, and C libraries
 give large pieces back as soon as they are free: an array of some megabytes then costs more
 than the work that fills it. Training asks for the same sizes again and again. So the memory
-of a large array is kept when the last view on it is gone. Where no kept piece fits, as much is
-given back as is taken anew, so a program needs no more memory than at its fullest moment.
+of a large array is kept when the last view on it is gone, up to a limit. Where no kept piece
+fits, as much is given back as is taken anew, the sizes longest unused first.
 """
 
 from __future__ import annotations
 
-import os
-import threading
+import contextlib
+import itertools
+from collections import deque
 from math import prod
 
 import numpy as np
@@ -19,6 +20,72 @@ SMALLEST = 1 << 20
 """Bytes from which memory is kept; C libraries keep what is smaller themselves."""
 LIMIT = 512 << 20
 """Most bytes that are kept."""
+
+
+class _Kept:
+    """Free pieces of memory, by size.
+
+    Without a lock: a signal's handler or a collection of garbage may come in anywhere, and take
+    or return memory on this very thread. Each step is one operation of a dict or a deque.
+    """
+
+    def __init__(self):
+        self._pieces: dict[int, deque[np.ndarray]] = {}
+        self._used: dict[int, int] = {}  # when a size was last asked for
+        self._clock = itertools.count()
+
+    def take(self, size: int) -> np.ndarray:
+        """Return a piece of `size` bytes, kept or new."""
+        self._used[size] = next(self._clock)
+        try:
+            return self._pieces[size].pop()
+        except (KeyError, IndexError):
+            self._release(size)
+        try:
+            return np.empty(size, np.uint8)
+        except MemoryError:
+            self.clear()
+            return np.empty(size, np.uint8)
+
+    def put(self, memory: np.ndarray) -> None:
+        """Keep a piece, unless there would be too much."""
+        if self.bytes() + memory.nbytes <= LIMIT:
+            self._pieces.setdefault(memory.nbytes, deque()).append(memory)
+
+    def clear(self) -> None:
+        """Give all back."""
+        self._pieces.clear()
+
+    def bytes(self) -> int:
+        """Return how much is kept."""
+        return sum(size * len(pieces) for size, pieces in list(self._pieces.items()))
+
+    def _release(self, room: int) -> None:
+        """Give back `room` bytes."""
+        for size in sorted(self._pieces, key=lambda size: self._used.get(size, 0)):
+            pieces = self._pieces.get(size, deque())
+            with contextlib.suppress(IndexError):  # another thread was faster
+                while pieces and room > 0:
+                    pieces.popleft()
+                    room -= size
+            if not pieces:
+                self._pieces.pop(size, None)
+                self._used.pop(size, None)
+
+
+_kept = _Kept()
+
+
+class _Lease:
+    """What the arrays on a piece of memory refer to: when it goes, the memory is kept."""
+
+    def __init__(self, memory: np.ndarray):
+        self._memory = memory
+        self.__array_interface__ = memory.__array_interface__
+
+    # At the end of a program names of the module may be gone: the default is still there.
+    def __del__(self, put=_kept.put):
+        put(self._memory)
 
 
 def empty(shape, dtype) -> np.ndarray:
@@ -40,64 +107,5 @@ def zeros(shape, dtype) -> np.ndarray:
 
 
 def empty_cache() -> None:
-    """Give kept memory back to the system."""
+    """Give the kept memory of large arrays back to the system: 512 MiB at most."""
     _kept.clear()
-
-
-def kept_bytes() -> int:
-    """Return how much memory is kept that no array uses."""
-    return _kept.bytes()
-
-
-class _Lease:
-    """What the arrays on a piece of memory refer to: when it goes, the memory is kept."""
-
-    def __init__(self, memory: np.ndarray):
-        self._memory = memory
-        self.__array_interface__ = memory.__array_interface__
-
-    def __del__(self):
-        _kept.put(self._memory)
-
-
-class _Kept:
-    """Free pieces of memory, the longest unused first."""
-
-    def __init__(self):
-        self._pieces: list[np.ndarray] = []
-        self.after_fork()
-
-    def take(self, size: int) -> np.ndarray:
-        """Return a piece of `size` bytes, kept or new."""
-        with self._lock:
-            for index in reversed(range(len(self._pieces))):
-                if self._pieces[index].nbytes == size:
-                    return self._pieces.pop(index)
-            room = size
-            while room > 0 and self._pieces:
-                room -= self._pieces.pop(0).nbytes
-        return np.empty(size, np.uint8)
-
-    def put(self, memory: np.ndarray) -> None:
-        """Keep a piece, unless there would be too much.
-
-        Without the lock: a collection of garbage may end a lease while this thread holds it.
-        """
-        if self.bytes() + memory.nbytes <= LIMIT:
-            self._pieces.append(memory)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._pieces.clear()
-
-    def bytes(self) -> int:
-        return sum(piece.nbytes for piece in self._pieces)
-
-    def after_fork(self) -> None:
-        """Forget a lock that another thread may have held."""
-        self._lock = threading.Lock()
-
-
-_kept = _Kept()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_kept.after_fork)

@@ -93,7 +93,7 @@ def _detect(options: DetectOptions, folder: RunFolder) -> Detection:
     kinds = find_kinds(dataset, prepared.indices["train"])
     if len(kinds.names) > 2:
         print(f"the network learns to tell apart: {', '.join(kinds.names)}")
-    settings = {**options.settings(), "images": fingerprint(dataset, prepared, kinds.numbers)}
+    settings = {**options.settings(), "images": fingerprint(dataset, prepared)}
     if options.resume:
         _check_same(folder, settings)
     description = {

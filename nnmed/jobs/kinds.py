@@ -29,37 +29,34 @@ class Kinds:
         A name for each output. Those of a side that are too rare share an output.
     sides : list of int
         For each output whether it is negative (0) or positive (1).
-    numbers : list of int
-        For each image of the data set the output that should answer to it.
+    targets : list of int
+        For each training image, in order, the output that should answer to it.
     """
 
     names: list[str]
     sides: list[int]
-    numbers: list[int]
+    targets: list[int]
 
-    def label(self, samples: Sequence[Sample], indices: Sequence[int]) -> list[Sample]:
-        """Return the samples, images number `indices`, with their kinds as labels."""
-        return [replace(s, label=self.numbers[i]) for s, i in zip(samples, indices)]
+    def label(self, samples: Sequence[Sample]) -> list[Sample]:
+        """Return the training samples with their targets as labels."""
+        return [replace(sample, label=target) for sample, target in zip(samples, self.targets)]
 
 
 def find_kinds(dataset: Dataset, train: Sequence[int]) -> Kinds:
     """Return the kinds that the images number `train` are enough to learn."""
-    counts = Counter((int(dataset.labels[i]), dataset.kinds[i]) for i in train)
-    frequent = sorted(key for key, count in counts.items() if count >= FEWEST)
-    keys = []
+    found = [(int(dataset.labels[i]), dataset.kinds[i]) for i in train]
+    counts, outputs = Counter(found), []
     for side in (0, 1):
-        own = [key for key in frequent if key[0] == side]
-        total = sum(count for (of, _), count in counts.items() if of == side)
-        if sum(counts[key] for key in own) < total or not own:
-            own.append((side, _rest_name(dataset, side, own)))
-        keys += own
-    place = {key: number for number, key in enumerate(keys)}
-    rest = [max(n for n, (of, _) in enumerate(keys) if of == side) for side in (0, 1)]
-    numbers = [
-        place.get((label, kind), rest[label])
-        for label, kind in zip(map(int, dataset.labels), dataset.kinds)
-    ]
-    return Kinds([name for _, name in keys], [side for side, _ in keys], numbers)
+        own = sorted(key for key in counts if key[0] == side)
+        frequent = [key for key in own if counts[key] >= FEWEST]
+        if len(frequent) < max(1, len(own)):
+            frequent.append((side, _rest_name(dataset, side, frequent)))
+        outputs += frequent
+    sides = [side for side, _ in outputs]
+    last = {side: number for number, side in enumerate(sides)}  # the rest, where there is one
+    place = {key: number for number, key in enumerate(outputs)}
+    targets = [place.get(key, last[key[0]]) for key in found]
+    return Kinds([name for _, name in outputs], sides, targets)
 
 
 def _rest_name(dataset: Dataset, side: int, own) -> str:

@@ -109,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--networks",
         type=int,
-        help="how many are trained and vote; default: 2, for the synthetic images 1",
+        help="how many are trained and averaged; default: 2, for the synthetic images 1",
     )
     train.add_argument(
         "--epochs",

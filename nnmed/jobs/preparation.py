@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,12 +83,13 @@ def augmentation() -> Compose:
     )
 
 
-def fingerprint(dataset: Dataset, prepared: Prepared, kinds: Sequence[int]) -> str:
-    """Return a short hash of the images: their sides, order, names, kinds and pixels."""
+def fingerprint(dataset: Dataset, prepared: Prepared) -> str:
+    """Return a short hash of the images: their sides, order, names, classes and pixels."""
     digest = hashlib.sha256()
     for side, samples in prepared.samples.items():
         for index, sample in zip(prepared.indices[side], samples):
-            row = (side, dataset.names[index], kinds[index], sample.image.shape)
+            classes = int(dataset.labels[index]), dataset.kinds[index]
+            row = (side, dataset.names[index], *classes, sample.image.shape)
             digest.update(repr(row).encode())
             digest.update(np.ascontiguousarray(sample.image))
     return digest.hexdigest()[:16]

@@ -37,7 +37,7 @@ def train(options: DetectOptions, settings: dict, prepared: Prepared, kinds: Kin
 
     The networks tell the kinds apart, the model that is returned the two classes.
     """
-    samples = kinds.label(prepared.samples["train"], prepared.indices["train"])
+    samples = kinds.label(prepared.samples["train"])
     val, channels = prepared.samples["val"], samples[0].image.shape[0]
     network = models.build(
         options.model, channels, len(kinds.names), options.networks, dropout=DROPOUT
@@ -93,7 +93,9 @@ def _decay_groups(model) -> list[dict]:
 
 
 def _loss(output: Tensor, batch: Batch) -> Tensor:
-    scores = output.reshape(-1, output.shape[-1])  # of every member of an ensemble
+    # The mean over the members of an ensemble, too: their number scales each one's gradient,
+    # which AdamW does not see.
+    scores = output.reshape(-1, output.shape[-1])
     labels = np.tile(batch.label, len(scores) // len(batch.label))
     return F.cross_entropy(scores, Tensor(labels))
 

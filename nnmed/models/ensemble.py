@@ -1,10 +1,11 @@
-"""Networks that vote."""
+"""Several networks as one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from nnmed import nn
+from nnmed.errors import UsageError
 from nnmed.ops.shape import concatenate, split, stack
 
 
@@ -25,10 +26,18 @@ class Ensemble(nn.Module):
     -----
     ``(N, C, H, W)`` to ``(N, K)``; in training to ``(M, N, K)``, the scores of each of the M
     members, since each is to learn by itself.
+
+    Raises
+    ------
+    UsageError
+        If there is no member, or they have parameters of different shapes.
     """
 
     def __init__(self, members: Sequence[nn.Module]):
         super().__init__()
+        shapes = [[p.shape for p in member.parameters()] for member in members]
+        if not shapes or any(each != shapes[0] for each in shapes):
+            raise UsageError("Ensemble: needs at least one member, all of one architecture")
         self.members = nn.ModuleList(members)
 
     def features(self, x):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnmed import nn
+from nnmed.errors import UsageError
 from nnmed.ops.shape import stack
+from nnmed.ops.softmax import logsumexp
 
 
 class MergedClasses(nn.Module):
@@ -24,11 +26,20 @@ class MergedClasses(nn.Module):
 
     Shape
     -----
-    ``(N, C, H, W)`` to ``(N, number of merged classes)``.
+    ``(N, C, H, W)`` to ``(N, number of merged classes)``, or whatever leading dimensions the
+    network's scores have.
+
+    Raises
+    ------
+    UsageError
+        If the numbers of the merged classes have gaps.
     """
 
     def __init__(self, network: nn.Module, groups: Sequence[int]):
         super().__init__()
+        groups = list(groups)
+        if not groups or set(groups) != set(range(max(groups) + 1)):
+            raise UsageError(f"MergedClasses: groups must be 0, 1, ... without gaps, got {groups}")
         self.network = network
         self.parts = [
             [k for k, group in enumerate(groups) if group == wanted]
@@ -42,13 +53,7 @@ class MergedClasses(nn.Module):
     def classify(self, features):
         """Return the merged scores of a feature map."""
         scores = self.network.classify(features)
-        return stack([_log_sum_exp(scores[:, parts]) for parts in self.parts], dim=1)
+        return stack([logsumexp(scores[..., parts], -1) for parts in self.parts], dim=-1)
 
     def forward(self, x):
         return self.classify(self.features(x))
-
-
-def _log_sum_exp(scores):
-    """Return ln sum exp of each row; what is subtracted before keeps exp from overflowing."""
-    largest = scores.detach().max(1, keepdim=True)[0]
-    return (scores - largest).exp().sum(1).log() + largest[:, 0]

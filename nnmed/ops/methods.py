@@ -11,7 +11,16 @@ import numpy as np
 from nnmed.autograd import Tensor, is_grad_enabled
 from nnmed.backend.arrays import DEVICES, to_device
 from nnmed.errors import GradientError
-from nnmed.ops import comparison, elementwise, indexing, linalg, reduction, selection, shape
+from nnmed.ops import (
+    comparison,
+    elementwise,
+    indexing,
+    linalg,
+    reduction,
+    selection,
+    shape,
+    softmax,
+)
 from nnmed.ops.arguments import cast
 
 
@@ -86,6 +95,7 @@ _METHODS = (
     reduction.amax, reduction.amin, reduction.argmax, reduction.argmin,
     shape.reshape, shape.flatten, shape.squeeze, shape.unsqueeze, shape.permute,
     shape.transpose, shape.expand, shape.broadcast_to, shape.split, linalg.matmul,
+    softmax.logsumexp,
 )  # fmt: skip
 
 

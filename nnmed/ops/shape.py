@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from nnmed.autograd import Op, Tensor
-from nnmed.backend.arrays import empty_channels_last, is_channels_last
+from nnmed.backend.arrays import array_module, empty_channels_last, is_channels_last
 from nnmed.errors import ShapeError
 from nnmed.ops.arguments import (
     as_tensor,
@@ -138,8 +138,9 @@ class Concatenate(Op):
         self.dim = dim
 
     def forward(self, *arrays):
-        if not all(map(is_channels_last, arrays)):
+        if not all(map(_is_picture, arrays)):
             return np.concatenate(arrays, self.dim)
+        # NumPy would choose the same order, but new memory.
         shape = list(arrays[0].shape)
         shape[self.dim] = sum(array.shape[self.dim] for array in arrays)
         y = empty_channels_last(shape, np.result_type(*arrays))
@@ -152,6 +153,12 @@ class Concatenate(Op):
 
     def flops(self, inputs, output):
         return 0
+
+
+def _is_picture(array) -> bool:
+    """Tell whether an array on the CPU is (N, C, H, W) or larger, and channels-last alone."""
+    is_last = array.ndim > 3 and is_channels_last(array) and not array.flags.c_contiguous
+    return is_last and array_module(array) is np
 
 
 def reshape(x, *shape) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from nnmed.autograd import Op, Tensor
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, cast, check_same_dtype, dimension
@@ -61,6 +63,25 @@ class LogSoftmax(Op):
 
     def flops(self, inputs, output):
         return 5 * math.prod(output)
+
+
+def logsumexp(input, dim, keepdim: bool = False) -> Tensor:
+    """Return ln sum exp(x) along a dimension, as ``torch.logsumexp``; its gradient is softmax.
+
+    It is computed as m + ln sum exp(x - m), m the largest element if that is finite, else 0,
+    which does not overflow. Of nothing it is -inf.
+
+    Raises
+    ------
+    ShapeError
+        If there is no such dimension.
+    """
+    x = as_tensor(input)
+    dim = dimension(dim, x.ndim)
+    largest = x._array.max(dim, keepdims=True, initial=-np.inf)
+    largest = Tensor._wrap(np.where(np.isfinite(largest), largest, 0).astype(x.dtype))
+    total = exp(x - largest).sum(dim, keepdim=True).log() + largest
+    return total if keepdim else total.squeeze(dim)
 
 
 def softmax(input, dim: int | None = None, *, dtype=None) -> Tensor:

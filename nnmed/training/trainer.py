@@ -50,7 +50,8 @@ class Trainer:
         Whether a smaller or a larger value of it is better.
     window : int
         Compare the mean of the monitored value over so many epochs, the last of which is kept:
-        on few validation images a single epoch is good by luck.
+        on few validation images a single epoch is good by luck. While there are fewer, the
+        latest epoch is kept. What is not finite has no part in a mean, and is never best.
     patience : int, optional
         Stop after this many epochs without a better one.
     max_norm : float, optional
@@ -88,7 +89,7 @@ class Trainer:
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.epochs, self.folder = epochs, Path(folder)
         self.validate, self.schedule = validate, schedule
-        self.monitor, self.mode, self.window = monitor, mode, window
+        self.monitor, self.mode, self.window = monitor, mode, min(window, epochs)
         self.patience, self.max_norm = patience, max_norm
         self.settings, self.report = settings or {}, report
         self.rows: list[dict] = []
@@ -188,15 +189,16 @@ class Trainer:
 
     def _monitored(self, epoch: int) -> float:
         """Return the mean of the monitored value over the window that ends with an epoch."""
-        rows = self.rows[max(0, epoch - self.window) : epoch]
-        return sum(row[self.monitor] for row in rows) / len(rows)
+        values = [row[self.monitor] for row in self.rows[max(0, epoch - self.window) : epoch]]
+        finite = [value for value in values if math.isfinite(value)]
+        return sum(finite) / len(finite) if math.isfinite(values[-1]) else math.nan
 
     def _is_best(self) -> bool:
         """Tell whether the epoch that has just ended is better than the best before it."""
         if self.best_epoch is None:
             return True
         value, best = self._monitored(len(self.rows)), self._monitored(self.best_epoch)
-        if not math.isfinite(best):
+        if not math.isfinite(best) or self.best_epoch < self.window:
             return math.isfinite(value)
         return value < best if self.mode == "min" else value > best
 

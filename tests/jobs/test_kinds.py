@@ -26,7 +26,7 @@ def test_two_kinds_are_the_two_classes():
     kinds = ["sick", "well"] * FEWEST
     found = find_kinds(data(kinds, {"sick"}), range(len(kinds)))
     assert (found.names, found.sides) == (["well", "sick"], [0, 1])
-    assert found.numbers == [1, 0] * FEWEST
+    assert found.targets == [1, 0] * FEWEST
 
 
 def test_each_frequent_kind_has_an_output():
@@ -34,7 +34,7 @@ def test_each_frequent_kind_has_an_output():
     found = find_kinds(data(kinds, {"malignant"}), range(len(kinds)))
     assert found.names == ["benign", "normal", "malignant"]
     assert found.sides == [0, 0, 1]
-    assert found.numbers[:3] == [2, 0, 1]
+    assert found.targets[:3] == [2, 0, 1]
 
 
 def test_rare_kinds_share_an_output():
@@ -42,15 +42,15 @@ def test_rare_kinds_share_an_output():
     found = find_kinds(data(kinds, {"x", "y"}), range(len(kinds)))
     assert found.names == ["a", "other the rest", "x+y"]
     assert found.sides == [0, 0, 1]
-    assert found.numbers == [0] * FEWEST + [1, 1] + [2, 2] * (FEWEST - 1)
+    assert found.targets == [0] * FEWEST + [1, 1] + [2, 2] * (FEWEST - 1)
 
 
-def test_only_training_images_count_and_every_image_has_an_output():
-    kinds = ["a", "b", "x"] * FEWEST + ["new"] * FEWEST
-    train = [i for i, kind in enumerate(kinds) if kind in ("a", "x")]
+def test_only_training_images_count():
+    kinds = ["a", "b", "x"] * FEWEST
+    train = [i for i, kind in enumerate(kinds) if kind != "b"]
     found = find_kinds(data(kinds, {"x"}), train)
     assert found.names == ["a", "x"]
-    assert found.numbers == [0, 0, 1] * FEWEST + [0] * FEWEST
+    assert found.targets == [0, 1] * FEWEST
 
 
 def test_a_run_learns_three_kinds_and_answers_for_two_classes(
@@ -68,6 +68,9 @@ def test_a_run_learns_three_kinds_and_answers_for_two_classes(
     assert config["classes"] == ["benign+normal", "malignant"]
     weights, _ = load_arrays(tmp_path / "run" / "best.safetensors")
     assert weights["members.1.fc.weight"].shape[0] == 3
+    # Striped images are nothing like the others: no network that learnt them calls one malignant.
     rows = (tmp_path / "run" / "predictions.csv").read_text().splitlines()[1:]
-    probabilities = [float(row.split(",")[4]) for row in rows]
-    assert all(0 <= p <= 1 for p in probabilities)
+    cells = [row.split(",") for row in rows]
+    striped = [float(c[4]) for c in cells if c[0].startswith("normal")]
+    malignant = [float(c[4]) for c in cells if c[0].startswith("malignant")]
+    assert max(striped) < np.mean(malignant)

@@ -1,12 +1,14 @@
-"""Networks that vote."""
+"""Several networks as one."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import nnmed
 from nnmed import functional as F
 from nnmed import models
+from nnmed.errors import UsageError
 from nnmed.nn.utils import fold_batch_norms
 
 
@@ -45,3 +47,17 @@ def test_each_member_learns_as_it_would_alone():
         for (name, p), q in zip(member.named_parameters(), alone.parameters()):
             gradients = 2 * p.grad.numpy(), q.grad.numpy()
             np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_members_are_of_one_architecture():
+    with pytest.raises(UsageError, match="one architecture"):
+        models.Ensemble([models.SmallCNN(1, 2, (4, 4)), models.SmallCNN(1, 2, (4, 8))])
+    with pytest.raises(UsageError, match="at least one"):
+        models.Ensemble([])
+
+
+def test_merged_classes_of_members_in_training():
+    ensemble, x = build(), batch()
+    merged = models.MergedClasses(ensemble, [0, 1, 0]).train()
+    each = [models.MergedClasses(m, [0, 1, 0]).train()(x).numpy() for m in ensemble.members]
+    np.testing.assert_allclose(merged(x).numpy(), each, rtol=1e-5)

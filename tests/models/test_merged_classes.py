@@ -8,6 +8,7 @@ import pytest
 import nnmed
 from nnmed import functional as F
 from nnmed import models
+from nnmed.errors import UsageError
 from nnmed.explain import grad_cam
 
 
@@ -36,6 +37,12 @@ def test_one_class_each_changes_nothing():
     x = nnmed.Tensor(np.random.default_rng(0).standard_normal((2, 1, 16, 16), np.float32))
     merged = models.MergedClasses(network, [0, 1, 2])
     np.testing.assert_array_equal(merged(x).numpy(), network(x).numpy())
+
+
+@pytest.mark.parametrize("groups", [[], [0, 2], [1, 1]])
+def test_gaps_are_refused(groups):
+    with pytest.raises(UsageError, match="without gaps"):
+        models.MergedClasses(Fixed(), groups)
 
 
 def test_the_gradient():

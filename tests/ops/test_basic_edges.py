@@ -185,3 +185,37 @@ def test_einsum_keeps_only_what_backward_needs():
     y = nnmed.einsum("ij->ji", x)
     x.data = np.zeros((1, 2))
     y.sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 3, 1, 2)])
+def test_a_sum_that_threads_share_equals_numpys(dtype, order):
+    rng = np.random.default_rng(0)
+    shape = (2, 64, 64, e._LARGE // 4096)
+    a, b = ((10 * rng.standard_normal(shape)).astype(dtype).transpose(order) for _ in range(2))
+    expected = a + b
+    y = (nnmed.from_numpy(a) + nnmed.from_numpy(b)).numpy()
+    np.testing.assert_array_equal(y, expected)
+    assert (y.dtype, y.strides) == (expected.dtype, expected.strides)
+
+
+def test_a_large_sum_of_arrays_that_lie_differently_equals_numpys():
+    a = np.random.default_rng(0).standard_normal((4, e._LARGE // 2), np.float32)
+    for b in (a[::-1], a[:, ::-1], np.broadcast_to(a[:1], a.shape), a.astype(np.float64)):
+        y = nnmed.from_numpy(a) + nnmed.from_numpy(b.copy())
+        np.testing.assert_array_equal(y.numpy(), a + b)
+    gaps = a[:, ::2]
+    np.testing.assert_array_equal(
+        (nnmed.from_numpy(gaps) + nnmed.from_numpy(gaps)).numpy(), 2 * gaps
+    )
+
+
+def test_joined_pictures_lie_as_numpy_lays_them():
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((2, 5, 6, c), np.float32).transpose(0, 3, 1, 2) for c in (3, 4))
+    y = nnmed.concatenate([nnmed.from_numpy(a), nnmed.from_numpy(b)], 1).numpy()
+    expected = np.concatenate([a, b], 1)
+    np.testing.assert_array_equal(y, expected)
+    assert y.strides == expected.strides
+    squares = [nnmed.from_numpy(rng.standard_normal((6, 6))) for _ in range(3)]
+    assert nnmed.stack(squares, 1).numpy().flags.c_contiguous

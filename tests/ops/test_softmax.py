@@ -49,6 +49,29 @@ def test_rows_of_every_length_equal_the_formula(function, classes, shift):
         np.testing.assert_allclose(y, expected, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("keepdim", [False, True])
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_logsumexp_equals_pytorchs(torch, dim, keepdim):
+    values = np.random.default_rng(0).standard_normal((4, 3, 5))
+    values[0, 0] = 1000
+    values[1, :, 2] = -np.inf
+    values[2, 1, 1] = np.inf
+    x = nnmed.Tensor(values, requires_grad=True)
+    twin = torch.tensor(values, requires_grad=True)
+    ours, theirs = x.logsumexp(dim, keepdim), twin.logsumexp(dim, keepdim)
+    np.testing.assert_allclose(ours.numpy(), theirs.detach().numpy(), rtol=1e-13)
+    finite = nnmed.Tensor(values[3], requires_grad=True)
+    assert nnmed.gradcheck(lambda t: nnmed.logsumexp(t, dim, keepdim), [finite])
+    assert nnmed.gradgradcheck(lambda t: nnmed.logsumexp(t, dim, keepdim), [finite])
+
+
+def test_logsumexp_of_float32_and_of_nothing():
+    assert nnmed.logsumexp(nnmed.Tensor([1.0, 2.0]), 0).dtype == np.float32
+    assert nnmed.logsumexp(nnmed.Tensor(np.zeros((2, 0), np.float32)), 1).tolist() == [-np.inf] * 2
+    with pytest.raises(ShapeError, match="dim 1"):
+        nnmed.logsumexp(nnmed.Tensor([1.0]), 1)
+
+
 def test_large_logits_do_not_overflow():
     x = nnmed.Tensor([[1e30, 0.0], [-1e30, -1e30], [0.0, -np.inf]])
     np.testing.assert_array_equal(softmax(x, 1).numpy(), [[1, 0], [0.5, 0.5], [1, 0]])

@@ -173,6 +173,27 @@ def test_a_window_passes_over_a_lucky_epoch(make_run):
     assert trainer.best_epoch == 6  # means 0.5, 0.3, 0.367, 0.3, 0.333, 0.267
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ([0.1, 0.6, 0.6, 0.4, 0.4, 0.4], 6),  # the first is lucky, and no window by itself
+        ([NAN, 0.5, 0.4, 0.3, 0.6, 0.7], 4),
+        ([0.5, 0.5, 0.4, NAN, 0.1, 0.6], 5),
+        ([0.5, 0.4, NAN, NAN, NAN, NAN], 2),
+    ],
+)
+def test_windows_with_a_lucky_start_or_without_a_number(make_run, scores, best):
+    numbers = iter(scores)
+    trainer, loader = make_run(
+        validate=lambda model: {"loss": next(numbers)}, monitor="loss", epochs=6, window=3
+    )
+    trainer.fit(loader)
+    assert trainer.load_best() == best
+
+
 def test_a_window_of_no_epoch_is_refused(make_run):
     with pytest.raises(UsageError, match="window"):
         make_run(window=0)

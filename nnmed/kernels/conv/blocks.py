@@ -98,7 +98,8 @@ def split(shape, channels: int, outputs: int, geometry: Geometry, least: int = M
 def share(count: int, work: int) -> int:
     """Return how many of `count` pixels or tiles make a block, of `work` multiplications each.
 
-    There are an even number of blocks, so that two threads have equal parts.
+    It aims at an even number of blocks, so that two threads have equal parts; whole images or
+    rows may make it odd.
     """
     shares = min(SHARES, max(2, count * work // SHARE_WORK // 2 * 2))
     return math.ceil(count / shares)
