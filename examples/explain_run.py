@@ -40,7 +40,7 @@ def load_run(folder):
         options["data"] or folder / "phantoms",
         labels=options["labels"],
         label_column=options["label_column"],
-        positive=options["positive"] or config["classes"][1].split("+"),
+        positive=options["positive"] or config["classes"][1],
         group_column=options["group_column"],
         split_column=options["split_column"],
     )
@@ -76,6 +76,10 @@ def draw(folder):
     config, dataset, prepare, model = load_run(folder)
     names, labels, probabilities = read_test(folder)
     ranked = sorted(np.flatnonzero(labels == 1), key=lambda i: -probabilities[i])
+    if not ranked or len(ranked) == len(labels):
+        raise DataError(
+            f"{folder}: the test images are all of one class; there is no curve to draw"
+        )
     figure = new_figure(9.0, 4.8)
     left, right = figure.subfigures(1, 2, width_ratios=[1.25, 1])
     left.suptitle("test images, the surest on the left", fontsize=10)

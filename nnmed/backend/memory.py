@@ -10,7 +10,6 @@ fits, as much is given back as is taken anew, the sizes longest unused first.
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections import deque
 from math import prod
 
@@ -23,20 +22,18 @@ LIMIT = 512 << 20
 
 
 class _Kept:
-    """Free pieces of memory, by size.
+    """Free pieces of memory by size, the size longest unused first.
 
     Without a lock: a signal's handler or a collection of garbage may come in anywhere, and take
-    or return memory on this very thread. Each step is one operation of a dict or a deque.
+    or return memory on this very thread. At worst a piece is forgotten, and so given back.
     """
 
     def __init__(self):
         self._pieces: dict[int, deque[np.ndarray]] = {}
-        self._used: dict[int, int] = {}  # when a size was last asked for
-        self._clock = itertools.count()
+        self.limit = LIMIT
 
     def take(self, size: int) -> np.ndarray:
         """Return a piece of `size` bytes, kept or new."""
-        self._used[size] = next(self._clock)
         try:
             return self._pieces[size].pop()
         except (KeyError, IndexError):
@@ -49,8 +46,11 @@ class _Kept:
 
     def put(self, memory: np.ndarray) -> None:
         """Keep a piece, unless there would be too much."""
-        if self.bytes() + memory.nbytes <= LIMIT:
-            self._pieces.setdefault(memory.nbytes, deque()).append(memory)
+        size = memory.nbytes
+        if self.bytes() + size <= self.limit:
+            pieces = self._pieces.pop(size, None) or deque()
+            pieces.append(memory)
+            self._pieces[size] = pieces  # the last
 
     def clear(self) -> None:
         """Give all back."""
@@ -58,11 +58,11 @@ class _Kept:
 
     def bytes(self) -> int:
         """Return how much is kept."""
-        return sum(size * len(pieces) for size, pieces in list(self._pieces.items()))
+        return sum(size * len(self._pieces.get(size, ())) for size in list(self._pieces))
 
     def _release(self, room: int) -> None:
         """Give back `room` bytes."""
-        for size in sorted(self._pieces, key=lambda size: self._used.get(size, 0)):
+        for size in list(self._pieces):
             pieces = self._pieces.get(size, deque())
             with contextlib.suppress(IndexError):  # another thread was faster
                 while pieces and room > 0:
@@ -70,7 +70,6 @@ class _Kept:
                     room -= size
             if not pieces:
                 self._pieces.pop(size, None)
-                self._used.pop(size, None)
 
 
 _kept = _Kept()
@@ -91,21 +90,26 @@ class _Lease:
 def empty(shape, dtype) -> np.ndarray:
     """Return an uninitialised array in C order, on memory kept before where it is large."""
     dtype = np.dtype(dtype)
-    size = prod(shape) * dtype.itemsize
-    if size < SMALLEST:
+    if not _is_kept(shape, dtype):
         return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, np.asarray(_Lease(_kept.take(size))))
+    memory = _kept.take(prod(shape) * dtype.itemsize)
+    return np.ndarray(shape, dtype, np.asarray(_Lease(memory)))
 
 
 def zeros(shape, dtype) -> np.ndarray:
     """Return a zeroed array in C order, on memory kept before where it is large."""
-    if prod(shape) * np.dtype(dtype).itemsize < SMALLEST:
+    if not _is_kept(shape, np.dtype(dtype)):
         return np.zeros(shape, dtype)
     result = empty(shape, dtype)
     result.fill(0)
     return result
 
 
+def _is_kept(shape, dtype: np.dtype) -> bool:
+    # Used memory would be read as references by an array of objects.
+    return prod(shape) * dtype.itemsize >= SMALLEST and dtype.kind in "biufc"
+
+
 def empty_cache() -> None:
-    """Give the kept memory of large arrays back to the system: 512 MiB at most."""
+    """Release the kept memory of large arrays: 512 MiB at most."""
     _kept.clear()

@@ -17,6 +17,8 @@ _FIXED = (
 )  # fmt: skip
 
 
+MOST_NETWORKS = 100
+
 # What small lesions in a few hundred images want, and what the synthetic nodules want.
 OWN = {"model": "resnet", "networks": 2, "lr": 2e-3}
 SYNTHETIC = {"model": "cnn", "networks": 1, "lr": 3e-3, "epochs": 10}
@@ -55,6 +57,8 @@ class DetectOptions:
             if getattr(self, name) is not None and getattr(self, name) < least:
                 flag = name.replace("_", "-")
                 raise UsageError(f"--{flag} must be at least {least}, got {getattr(self, name)}")
+        if self.networks > MOST_NETWORKS:
+            raise UsageError(f"--networks must be at most {MOST_NETWORKS}, got {self.networks}")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"--threads must be at least 1, got {self.threads}")
         if not 0 < self.lr < 10:

@@ -22,6 +22,8 @@ def build(name: str, in_channels: int, num_classes: int, networks: int = 1, **op
     """Return a new network by its name in :data:`MODELS`, or an ensemble of several."""
     if name not in MODELS:
         raise UsageError(f"unknown model {name!r}: choose one of {', '.join(MODELS)}")
+    if not isinstance(networks, int) or networks < 1:
+        raise UsageError(f"networks must be a positive integer, got {networks!r}")
     members = [MODELS[name](in_channels, num_classes, **options) for _ in range(networks)]
     return Ensemble(members) if networks > 1 else members[0]
 

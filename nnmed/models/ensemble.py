@@ -35,6 +35,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, members: Sequence[nn.Module]):
         super().__init__()
+        members = list(members)
         shapes = [[p.shape for p in member.parameters()] for member in members]
         if not shapes or any(each != shapes[0] for each in shapes):
             raise UsageError("Ensemble: needs at least one member, all of one architecture")

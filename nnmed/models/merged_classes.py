@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnmed import nn
-from nnmed.errors import UsageError
+from nnmed.errors import ShapeError, UsageError
 from nnmed.ops.shape import stack
 from nnmed.ops.softmax import logsumexp
 
@@ -33,6 +33,8 @@ class MergedClasses(nn.Module):
     ------
     UsageError
         If the numbers of the merged classes have gaps.
+    ShapeError
+        When called, if the network has another number of classes.
     """
 
     def __init__(self, network: nn.Module, groups: Sequence[int]):
@@ -40,7 +42,7 @@ class MergedClasses(nn.Module):
         groups = list(groups)
         if not groups or set(groups) != set(range(max(groups) + 1)):
             raise UsageError(f"MergedClasses: groups must be 0, 1, ... without gaps, got {groups}")
-        self.network = network
+        self.network, self.classes = network, len(groups)
         self.parts = [
             [k for k, group in enumerate(groups) if group == wanted]
             for wanted in range(max(groups) + 1)
@@ -53,6 +55,10 @@ class MergedClasses(nn.Module):
     def classify(self, features):
         """Return the merged scores of a feature map."""
         scores = self.network.classify(features)
+        if scores.shape[-1] != self.classes:
+            raise ShapeError(
+                f"MergedClasses: the network has {scores.shape[-1]} classes, groups {self.classes}"
+            )
         return stack([logsumexp(scores[..., parts], -1) for parts in self.parts], dim=-1)
 
     def forward(self, x):

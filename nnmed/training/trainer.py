@@ -84,8 +84,8 @@ class Trainer:
             raise UsageError(f"epochs must be at least 1, got {epochs}")
         if mode not in ("min", "max"):
             raise UsageError(f"mode must be 'min' or 'max', got {mode!r}")
-        if window < 1:
-            raise UsageError(f"window must be at least 1, got {window}")
+        if not isinstance(window, int) or window < 1:
+            raise UsageError(f"window must be a positive integer, got {window!r}")
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.epochs, self.folder = epochs, Path(folder)
         self.validate, self.schedule = validate, schedule

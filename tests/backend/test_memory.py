@@ -78,7 +78,7 @@ def test_the_memory_order_is_numpys(order):
 
 
 def test_not_more_is_kept_than_the_limit(monkeypatch):
-    monkeypatch.setattr(memory, "LIMIT", 10 * LARGE)
+    monkeypatch.setattr(memory._kept, "limit", 10 * LARGE)
     arrays = [memory.empty((LARGE,), np.float32) for _ in range(5)]
     del arrays
     assert memory._kept.bytes() == 8 * LARGE
@@ -96,7 +96,8 @@ def test_as_much_is_given_back_as_is_taken_anew():
 def test_the_size_longest_unused_goes_first():
     sizes = [LARGE, 2 * LARGE, 3 * LARGE]
     arrays = [memory.empty((size,), np.float32) for size in sizes]
-    arrays.clear()
+    while arrays:
+        del arrays[0]
     again = memory.empty((LARGE,), np.float32)  # now the second size is the oldest
     del again
     new = memory.empty((LARGE + 1,), np.float32)
@@ -148,6 +149,36 @@ def test_threads_never_get_the_same_memory():
     finally:
         sys.setswitchinterval(interval)
     assert not wrong
+
+
+def test_objects_and_text_are_left_to_numpy():
+    used = memory.empty((LARGE,), np.float32)
+    used.fill(7)
+    del used
+    assert not zeros_like(np.zeros(LARGE, object)).any()
+    assert set(zeros_like(np.zeros(LARGE, "U2")).tolist()) == {""}
+    assert memory.empty((LARGE,), object)[0] is None
+
+
+def test_garbage_may_be_collected_anywhere(monkeypatch):
+    """Each collection returns memory of a new size to the very structure that is at work."""
+
+    class Node:
+        pass
+
+    monkeypatch.setattr("sys.unraisablehook", lambda error: errors.append(error))
+    errors, threshold = [], gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for turn in range(2000):
+            node = Node()
+            node.array, node.self = memory.empty((LARGE + turn % 300,), np.float32), node
+            del node
+            memory._kept.bytes()
+    finally:
+        gc.set_threshold(*threshold)
+        gc.collect()
+    assert not errors
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")

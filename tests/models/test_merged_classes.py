@@ -8,7 +8,7 @@ import pytest
 import nnmed
 from nnmed import functional as F
 from nnmed import models
-from nnmed.errors import UsageError
+from nnmed.errors import ShapeError, UsageError
 from nnmed.explain import grad_cam
 
 
@@ -37,6 +37,11 @@ def test_one_class_each_changes_nothing():
     x = nnmed.Tensor(np.random.default_rng(0).standard_normal((2, 1, 16, 16), np.float32))
     merged = models.MergedClasses(network, [0, 1, 2])
     np.testing.assert_array_equal(merged(x).numpy(), network(x).numpy())
+
+
+def test_groups_are_as_many_as_classes():
+    with pytest.raises(ShapeError, match="5 classes, groups 3"):
+        models.MergedClasses(Fixed(), [0, 1, 0])(nnmed.Tensor(np.zeros((1, 5))))
 
 
 @pytest.mark.parametrize("groups", [[], [0, 2], [1, 1]])

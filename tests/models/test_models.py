@@ -25,6 +25,9 @@ def test_shapes(name):
 def test_an_unknown_model_is_named():
     with pytest.raises(UsageError, match="resnet"):
         models.build("vgg", 1, 2)
+    for networks in (0, "2", 1.5):
+        with pytest.raises(UsageError, match="networks"):
+            models.build("cnn", 1, 2, networks)
 
 
 def test_resnet18_has_the_parameters_of_the_paper():

@@ -194,9 +194,10 @@ def test_windows_with_a_lucky_start_or_without_a_number(make_run, scores, best):
     assert trainer.load_best() == best
 
 
-def test_a_window_of_no_epoch_is_refused(make_run):
+@pytest.mark.parametrize("window", [0, 1.5, "2"])
+def test_a_window_of_no_epoch_is_refused(make_run, window):
     with pytest.raises(UsageError, match="window"):
-        make_run(window=0)
+        make_run(window=window)
 
 
 def test_a_best_file_holds_exactly_the_weights(make_run):
