@@ -21,6 +21,7 @@ from benchmarks.kernels import SECONDS
 from benchmarks.subjects.bare_calls import LIMITS, BareCalls
 from benchmarks.subjects.nnmed_ops import NnmedOp
 from benchmarks.tables import number, table
+from nnmed.errors import UsageError
 
 HEAD = (
     "family", "kernel", "bare calls ms", "nnmed ms", "PyTorch ms", "ratio, bare calls",
@@ -34,9 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> list[str]:
-    """Measure, print and write; nothing here can be wrong."""
+    """Measure, print and write; nothing here can be wrong.
+
+    Raises
+    ------
+    UsageError
+        If more threads than one are wanted.
+    """
     from tqdm import tqdm
 
+    if parsed.threads > 1:
+        raise UsageError("limits: the bare calls run on one thread: leave out --threads")
     chosen = [case for case in cases.CASES if (case.family, case.name) in LIMITS]
     chosen = chosen[:: len(chosen) // 2] if parsed.quick else chosen
     with options.equal_threads(parsed) as torch:

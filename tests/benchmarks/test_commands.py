@@ -204,6 +204,7 @@ def test_gradients_come_near_float64(tmp_path):
         (["training", "--networks", "vgg"], "choose of detector"),
         (["scaling", "--axis", "depth"], "choose of batch"),
         (["gradients", "--repeat", "2"], "unrecognized"),
+        (["limits", "--threads", "2"], "one thread"),
     ],
 )
 def test_bad_options_have_status_2(arguments, message, capsys):

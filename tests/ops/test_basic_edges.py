@@ -201,13 +201,13 @@ def test_a_sum_that_threads_share_equals_numpys(dtype, order):
 
 def test_a_large_sum_of_arrays_that_lie_differently_equals_numpys():
     a = np.random.default_rng(0).standard_normal((4, e._LARGE // 2), np.float32)
-    for b in (a[::-1], a[:, ::-1], np.broadcast_to(a[:1], a.shape), a.astype(np.float64)):
-        y = nnmed.from_numpy(a) + nnmed.from_numpy(b.copy())
-        np.testing.assert_array_equal(y.numpy(), a + b)
-    gaps = a[:, ::2]
-    np.testing.assert_array_equal(
-        (nnmed.from_numpy(gaps) + nnmed.from_numpy(gaps)).numpy(), 2 * gaps
-    )
+    turned, double = np.asfortranarray(a), a.astype(np.float64)
+    repeated, gaps = np.broadcast_to(a[:1], a.shape), np.repeat(a, 2, axis=1)[:, ::2]
+    pairs = [(a, b) for b in (a[::-1], a[:, ::-1], turned, double, repeated, gaps)]
+    for x, y in [*pairs, (turned, turned), (repeated, repeated), (gaps, gaps), (a[::-1], a[::-1])]:
+        assert not x.size < e._LARGE
+        total = Tensor._wrap(x) + Tensor._wrap(y)
+        np.testing.assert_array_equal(total.numpy(), x + y)
 
 
 def test_joined_pictures_lie_as_numpy_lays_them():
