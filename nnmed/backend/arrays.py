@@ -16,6 +16,8 @@ from nnmed.backend import memory
 from nnmed.errors import DeviceError, ShapeError
 
 DEVICES = ("cpu", "gpu")
+# By the number of axes: the order that brings the channels to the end.
+_TO_END = [None, None, *((0, *range(2, ndim), 1) for ndim in range(2, 65))]
 
 
 def array_module(array):
@@ -60,7 +62,7 @@ def nhwc(x):
 
     Likewise ``(N, L, C)`` of ``(N, C, L)`` and ``(N, D, H, W, C)`` of ``(N, C, D, H, W)``.
     """
-    return x.transpose(0, *range(2, x.ndim), 1)
+    return x.transpose(_TO_END[x.ndim])
 
 
 def empty_channels_last(shape, dtype):

@@ -16,6 +16,8 @@ from nnmed import functional as F
 from nnmed.backend.arrays import as_channels_last
 from nnmed.backend.threads import get_num_threads, set_num_threads
 from nnmed.kernels.conv import blocks, cpu, im2col, toom_cook, winograd
+from nnmed.kernels.conv import winograd_large as large
+from nnmed.kernels.conv import winograd_tiles as tiles
 
 POINTS = [0, 1, -1], [0, 2 / 3, -2 / 3, 3 / 2, -3 / 2]
 ONE = ((1, 1), (1, 1))
@@ -94,11 +96,14 @@ def test_turned_weight(form):
     )
 
 
-# Values that cut the work at other places than usual.
+# Values that cut the work at other places than usual, or make filters large.
 CUTS = {
-    "BLOCK_COLUMNS": 40, "MIN_TILES": 1, "MIN_LARGE_TILES": 3, "MIN_SUMMED_TILES": 2,
-    "FEW": 2, "MIN_SLICE": 2, "SUM_BYTES": 1, "PRODUCT_NUMBERS": 50,
-    "MIN_PRODUCT_TILES": 10**6, "SMALL_PRODUCT": 100_000, "MAX_SUMS": 3,
+    (tiles, "BLOCK_COLUMNS"): 40, (tiles, "SMALL_PRODUCT"): 100_000,
+    (tiles, "MIN_PRODUCT_TILES"): 10**6, (winograd, "MIN_TILES"): 1,
+    (winograd, "MIN_SUMMED_TILES"): 2, (winograd, "SUM_BYTES"): 15_000,
+    (winograd, "PRODUCT_NUMBERS"): 50, (winograd, "MAX_SUMS"): 3, (winograd, "LARGE"): 1,
+    (winograd, "LARGE_SUMS"): 1, (large, "SLICE"): 3, (large, "SHARED"): 5000,
+    (large, "MIN_TILES"): 2,
 }  # fmt: skip
 
 
@@ -114,15 +119,15 @@ def layers(draw):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@given(layers(), st.booleans(), st.sets(st.sampled_from(sorted(CUTS))))
-@settings(max_examples=150, deadline=None)
+@given(layers(), st.booleans(), st.sets(st.sampled_from(list(CUTS))))
+@settings(max_examples=300, deadline=None)
 def test_equals_the_direct_form(name, layer, with_bias, cuts):
     padding = layer[-1]
     arrays = draw_arrays(*layer, with_bias)
     with pytest.MonkeyPatch.context() as patch:
         force(patch, name)
-        for constant in cuts:
-            patch.setattr(winograd, constant, CUTS[constant])
+        for cut in cuts:
+            patch.setattr(*cut, CUTS[cut])
         got = run(winograd, arrays, padding)
     terms = {"y": layer[1] * 9, "dx": layer[2] * 9, "dweight": arrays[3][:, 0].size}
     for key, expected in truth(arrays, padding).items():
@@ -132,12 +137,18 @@ def test_equals_the_direct_form(name, layer, with_bias, cuts):
         np.testing.assert_allclose(got[key], expected, rtol=0, atol=tolerance, err_msg=key)
 
 
+LARGE = {(winograd, "LARGE"): 1, (winograd, "LARGE_SUMS"): 1}
 # Form, constants, and (N, C, O, (H, W)).
 SHARED = {
     "F(2x2)": ("F(2x2)", {}, (3, 20, 24, (21, 22))),
     "F(4x4)": ("F(4x4)", {}, (3, 20, 24, (33, 30))),
-    "slices of outputs": ("F(4x4)", {"MIN_SLICE": 7}, (1, 16, 40, (9, 9))),
-    "few sums": ("F(4x4)", {"SUM_BYTES": 1, "PRODUCT_NUMBERS": 1000}, (6, 20, 24, (33, 30))),
+    "few sums": (
+        "F(4x4)",
+        {(winograd, "SUM_BYTES"): 150_000, (winograd, "PRODUCT_NUMBERS"): 1000},
+        (6, 20, 24, (33, 30)),
+    ),
+    "large": ("F(2x2)", LARGE, (4, 20, 50, (13, 12))),
+    "large, in groups": ("F(4x4)", {**LARGE, (large, "SHARED"): 20_000}, (5, 20, 50, (13, 12))),
 }
 
 
@@ -146,7 +157,7 @@ def test_the_number_of_threads_changes_no_bit(case, monkeypatch):
     name, constants, layer = SHARED[case]
     force(monkeypatch, name)
     for constant, value in constants.items():
-        monkeypatch.setattr(winograd, constant, value)
+        monkeypatch.setattr(*constant, value)
     arrays = draw_arrays(*layer)
     before = get_num_threads()
     try:
@@ -274,9 +285,12 @@ def test_inputs_are_only_read_whatever_their_memory(monkeypatch):
             np.testing.assert_array_equal(array, values)
 
 
+@pytest.mark.parametrize("is_large", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_scratch_does_not_grow_with_the_batch(name, monkeypatch):
+def test_scratch_does_not_grow_with_the_batch(name, is_large, monkeypatch):
     force(monkeypatch, name)
+    for constant, value in LARGE.items() if is_large else ():
+        monkeypatch.setattr(*constant, value)
     before = get_num_threads()
     set_num_threads(1)
     try:

@@ -49,10 +49,11 @@ of all outputs of the tiles that read it, and inputs that come near the largest 
 overflow. float64 always takes the direct form, as do all layers with
 ``nnmed.use_kernels(conv="im2col")``.
 
-**Memory.** The transformed filters take t*t / 9 times the memory of the weights, the sums of the
-weight gradient twice that, or more up to 8 MiB. To that each thread adds a few matrices of a
-block of tiles: a megabyte each, but at least some tiles of all channels and one row of tiles,
-so a very wide image takes more.
+**Memory.** The transformed filters take t*t / 9 times the memory of the weights and at most
+9 MiB, since many filters are transformed a slice at a time (winograd_large.py); the tiles that
+slices share take 8 MiB, the sums of the weight gradient 10 MiB. To that each thread adds a few
+matrices of a block of tiles: a megabyte each, but at least some tiles of all channels and one
+row of tiles, so a very wide image takes more.
 
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016, section 4.
 On the choice of points: Barabasz et al., "Error analysis and improving the accuracy of
@@ -68,32 +69,27 @@ import numpy as np
 
 from nnmed.backend.arrays import as_channels_last, empty_channels_last, nhwc
 from nnmed.backend.threads import chunks, parallel_for
-from nnmed.kernels.conv import im2col, volume
-from nnmed.kernels.conv.blocks import Geometry, cut, scratch, share, windows
-from nnmed.kernels.conv.products import SMALL_PRODUCT, even_pieces
+from nnmed.kernels.conv import im2col, volume, winograd_large
+from nnmed.kernels.conv.blocks import scratch
 from nnmed.kernels.conv.toom_cook import Form
+from nnmed.kernels.conv.winograd_tiles import Tiles, matrix_scratch, multiply, transform
 from nnmed.kernels.elementwise import quietly
 
 FORMS = Form([0, 1, -1]), Form([0, 2 / 3, -2 / 3, 3 / 2, -3 / 2])
 
-# Columns (tiles * channels) of a block: its matrices take a megabyte each.
-BLOCK_COLUMNS = 8192
 # A block has at least so many tiles, to be worth reading the weights for.
-MIN_TILES, MIN_LARGE_TILES, MIN_SUMMED_TILES = 16, 64, 64
-# Where that leaves fewer blocks, they are cut into slices of so many output channels.
-FEW, MIN_SLICE = 4, 256
+MIN_TILES, MIN_SUMMED_TILES = 16, 64
+# From so many filters on, the transformed ones, or the sums of their gradient, which threads
+# have several of, no longer fit the cache.
+LARGE, LARGE_SUMS = 1 << 16, 1 << 14
 # Moving a number to or from a tile takes as long as so many multiplications.
 COPY = 7
 # Transforming the weights costs as much as the products of so many tiles.
 WEIGHT_TILES = 25
-# The sums of the weight gradient: at least two copies, more while they are small.
-MAX_SUMS, SUM_BYTES = 16, 8 << 20
+# The sums of the weight gradient: so many copies, or as many as take so many bytes.
+MAX_SUMS, SUM_BYTES = 16, 10 << 20
 # Numbers of a product that is added to them: it stays in the cache until it is added.
 PRODUCT_NUMBERS = 1 << 18
-# Fewer tiles than this do not make a product of their own.
-MIN_PRODUCT_TILES = 8
-# Rows that start a power of two apart would compete for the same few places in the cache.
-GAP = 48
 
 
 def conv2d(x, weight, bias, stride, padding, dilation, groups):
@@ -176,114 +172,59 @@ def correlate(x, weight, bias, y, before, turned: bool = False):
     channels = x.shape[3]
     form = cheapest((n, h, w), channels, outputs)
     m, t2 = form.m, form.t**2
+    if channels * outputs >= LARGE:
+        winograd_large.correlate(form, x, weight, bias, y, before, turned)
+        return
     filters = transform_weight(form, weight, turned)
     tiles = Tiles(form, y.shape, before)
-    is_large = SMALL_PRODUCT // (channels * outputs) < MIN_PRODUCT_TILES
-    blocks = tiles.blocks(channels, outputs, MIN_LARGE_TILES if is_large else MIN_TILES)
-    slices = chunks(outputs, outputs if len(blocks) >= FEW else MIN_SLICE)
+    blocks = tiles.blocks(channels, outputs, MIN_TILES)
     back = form.output if bias is None else form.output_and_bias
 
     def task(index):
-        block, part = blocks[index // len(slices)], slice(*slices[index % len(slices)])
+        block = blocks[index]
         inputs = tiles.inputs(x, block, form.input)
-        count, width = inputs.shape[1] // channels, part.stop - part.start
-        products = matrix_scratch("gathered", back.shape[1], count * width, x.dtype)
-        by_tile = products.reshape(len(products), count, width)
-        multiply(inputs.reshape(t2, count, channels), filters[:, :, part], by_tile[:t2])
+        count = tiles.count(block)
+        products = matrix_scratch("gathered", back.shape[1], count * outputs, x.dtype)
+        by_tile = products.reshape(len(products), count, outputs)
+        multiply(inputs.reshape(t2, count, channels), filters, by_tile[:t2])
         if bias is not None:
-            by_tile[t2] = bias[part]
-        result = matrix_scratch("transformed", m * m, count * width, x.dtype)
+            by_tile[t2] = bias
+        result = matrix_scratch("transformed", m * m, count * outputs, x.dtype)
         transform(back, products, result)
-        tiles.put(result, y[..., part], block)
+        tiles.put(result, y, block)
 
-    parallel_for(partial(quietly, task), len(blocks) * len(slices))
+    parallel_for(partial(quietly, task), len(blocks))
 
 
 def weight_grad(dy, x, before):
     """Return dweight (O, C, 3, 3) for `dy` (N, H, W, O) and `x` (N, H', W', C).
 
     A fixed number of sums is taken, each over blocks of its own, and they are added in order.
-    So the result does not depend on the number of threads. Large sums are few, to bound memory;
-    then each is made in two parts, of half the positions in a tile, for more threads to share.
-    Both parts gather all tiles, which costs little beside products of so many channels.
+    So the result does not depend on the number of threads.
     """
     (n, h, w, outputs), channels = dy.shape, x.shape[3]
     form = cheapest((n, h, w), channels, outputs)
     t2, size = form.t**2, channels * outputs
+    if size >= LARGE_SUMS:
+        return winograd_large.weight_grad(form, dy, x, before)
     tiles = Tiles(form, dy.shape, before)
     blocks = tiles.blocks(channels, outputs, MIN_SUMMED_TILES)
-    count = min(len(blocks), max(2, min(MAX_SUMS, SUM_BYTES // (4 * t2 * size))))
+    count = min(len(blocks), MAX_SUMS, SUM_BYTES // (x.itemsize * t2 * size))
     sums = scratch("filters", (count, t2, outputs, channels), x.dtype)
-    parts = chunks(t2, t2 if count >= FEW else t2 // 2)
 
     def task(index):
-        which, part = divmod(index, len(parts))
-        positions = slice(*parts[part])
-        for turn, block in enumerate(blocks[which::count]):
-            left = tiles.gradients(dy, block, form.spread[positions])
-            right = tiles.inputs(x, block, form.input[positions])
-            left = left.reshape(len(left), -1, outputs).swapaxes(1, 2)
-            right = right.reshape(len(right), -1, channels)
+        for turn, block in enumerate(blocks[index::count]):
+            left = tiles.gradients(dy, block, form.spread)
+            right = tiles.inputs(x, block, form.input)
+            left = left.reshape(t2, -1, outputs).swapaxes(1, 2)
+            right = right.reshape(t2, -1, channels)
             if turn == 0:
-                np.matmul(left, right, out=sums[which, positions])
+                np.matmul(left, right, out=sums[index])
             else:
-                add_products(left, right, sums[which, positions])
+                add_products(left, right, sums[index])
 
-    parallel_for(partial(quietly, task), count * len(parts))
+    parallel_for(partial(quietly, task), count)
     return transform_sums(form, sums)
-
-
-class Tiles:
-    """The tiles that cover `shape` (N, H, W, ...), and how blocks of them are read and written.
-
-    A block (n0, n1, i0, i1) is rows i0..i1 of tiles of images n0..n1. Read, it is a matrix with
-    a row for each position in the tile and a column for each tile and channel.
-    """
-
-    def __init__(self, form: Form, shape, before):
-        self.n, self.height, self.width = shape[:3]
-        self.m, self.positions = form.m, form.t**2
-        self.rows, self.columns = -(-self.height // form.m), -(-self.width // form.m)
-        stride = form.m, form.m
-        self._read = Geometry((form.t, form.t), stride, before, (1, 1))
-        self._cover = Geometry(stride, stride, (0, 0), (1, 1))
-
-    def blocks(self, channels: int, outputs: int, least: int):
-        """Cut the tiles into blocks, by sizes alone."""
-        fair = share(self.n * self.rows * self.columns, self.positions * channels * outputs)
-        size = max(min(BLOCK_COLUMNS // max(channels, outputs), fair), least)
-        return cut((self.n, self.rows, self.columns), size)
-
-    def inputs(self, x, block, matrix):
-        """Return ``matrix @`` the block's t x t input tiles, a view of scratch."""
-        return self._transformed(x, block, self._read, matrix, "transformed")
-
-    def gradients(self, dy, block, matrix):
-        """Return ``matrix @`` the block's m x m output tiles, a view of scratch."""
-        return self._transformed(dy, block, self._cover, matrix, "gradients")
-
-    def _transformed(self, x, block, geometry, matrix, name):
-        seen = windows(x, block, self.columns, geometry).transpose(3, 4, 0, 1, 2, 5)
-        columns = math.prod(seen.shape[2:])
-        gathered = matrix_scratch("gathered", matrix.shape[1], columns, x.dtype)
-        np.copyto(gathered.reshape(seen.shape), seen)
-        result = matrix_scratch(name, len(matrix), columns, x.dtype)
-        transform(matrix, gathered, result)
-        return result
-
-    def put(self, result, y, block):
-        """Write a block's outputs (m*m, tiles * O) where they belong in `y`."""
-        n0, n1, i0, i1 = block
-        m, shape = self.m, (n1 - n0, i1 - i0, self.columns, y.shape[3])
-        result = result.reshape(m, m, *shape).transpose(2, 3, 0, 4, 1, 5)
-        target = y[n0:n1, i0 * m : i1 * m]
-        if target.shape[1:3] == (shape[1] * m, shape[2] * m):
-            np.copyto(target.reshape(result.shape), result)
-            return
-        whole = scratch("whole", result.shape, y.dtype)
-        np.copyto(whole, result)
-        whole = whole.reshape(shape[0], shape[1] * m, shape[2] * m, shape[3])
-        np.copyto(target, whole[:, : target.shape[1], : target.shape[2]])
 
 
 def transform_weight(form: Form, weight, turned: bool):
@@ -325,28 +266,6 @@ def transform_sums(form: Form, sums):
     return dweight.reshape(outputs, channels, 3, 3)
 
 
-def transform(matrix, source, out):
-    """Set ``out = matrix @ source``: a few rows, many columns, in pieces that BLAS likes."""
-    count = source.shape[1]
-    each = SMALL_PRODUCT // matrix.size // 64 * 64
-    whole = count // each * each
-    if whole:
-        left, right = (a[:, :whole].reshape(len(a), -1, each).swapaxes(0, 1) for a in (source, out))
-        np.matmul(matrix, left, out=right)
-    if whole < count:
-        np.matmul(matrix, source[:, whole:], out=out[:, whole:])
-
-
-def multiply(inputs, filters, out):
-    """Set ``out[k] = inputs[k] @ filters[k]`` for each position k."""
-    channels, outputs = filters.shape[1:]
-    count, fit = inputs.shape[1], SMALL_PRODUCT // (channels * outputs)
-    for start, stop, each in even_pieces(count, fit if fit >= MIN_PRODUCT_TILES else count):
-        left = inputs[:, start:stop].reshape(len(inputs), -1, each, channels)
-        right = out[:, start:stop].reshape(len(out), -1, each, outputs)
-        np.matmul(left, filters[:, np.newaxis], out=right)
-
-
 def add_products(left, right, out):
     """Add ``left[k] @ right[k]`` to ``out[k]`` for each position k."""
     each = max(1, PRODUCT_NUMBERS // (out.shape[1] * out.shape[2]))
@@ -354,8 +273,3 @@ def add_products(left, right, out):
         product = scratch("product", (stop - start, *out.shape[1:]), out.dtype)
         np.matmul(left[start:stop], right[start:stop], out=product)
         out[start:stop] += product
-
-
-def matrix_scratch(name: str, rows: int, columns: int, dtype):
-    """Return this thread's matrix `name`, with a gap between its rows."""
-    return scratch(name, (rows, columns + GAP), dtype)[:, :columns]

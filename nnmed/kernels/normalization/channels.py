@@ -55,10 +55,11 @@ class Channels:
 
         Several such arrays in a list come back as one array, since small calls add up.
         """
-        numbers = np.asarray(numbers, dtype)[..., None, None, :]
-        *rest, _, channels = numbers.shape
-        rows = np.broadcast_to(numbers, (*rest, self._repeats, channels))
-        return rows.reshape(*rest, self._repeats * channels)
+        numbers = np.asarray(numbers, dtype)
+        *rest, channels = numbers.shape
+        rows = np.empty((*rest, self._repeats, channels), dtype)
+        rows[...] = numbers[..., None, :]
+        return rows.reshape(*rest, 1, self._repeats * channels)
 
     def for_pieces(self, task, *arrays):
         """Call ``task(*pieces)`` on the worker threads, for all pieces of `arrays`.
@@ -95,10 +96,10 @@ class Channels:
             np.matmul(ones, first, out=sums[images, part, None])
 
         parallel_for(lambda index: quietly(run, index), len(self._pieces))
-        # Add up what rows and parts of an image have for a channel.
-        totals = np.add.reduce(totals, axis=2, dtype=np.float64)
-        pixels = self._sum_row // max(1, self.channels)
-        return np.add.reduce(totals.reshape(2, self.images, pixels, self.channels), axis=2)
+        # Add up what the parts of an image, and the pixels of a row, have for a channel.
+        each = self._parts * (self._sum_row // max(1, self.channels))
+        totals = totals.reshape(2, self.images, each, self.channels)
+        return np.add.reduce(totals, axis=2, dtype=np.float64)
 
     def _take(self, array, index):
         if array is None:

@@ -1,0 +1,132 @@
+"""Winograd's convolution where the filters are many: a slice of output channels at a time.
+
+Transformed, 512 x 512 filters take 38 MB, which would be written to memory and read again, by
+other threads as well. So the tiles are transformed first, as many as fit some megabytes, and are
+then shared by all. Each slice of outputs has its own filters, which stay in the cache from their
+transform to their product, and the sums of the weight gradient likewise::
+
+      tiles, transformed once         slices of outputs: what a thread has to itself
+    +------------------------+      +-------+-------+-------+- -
+    |  t*t x (tiles, C)      |  @   | (C,k) | (C,k) | (C,k) |       y or dx
+    +------------------------+      +-------+-------+-------+- -
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from nnmed.backend.threads import chunks, parallel_for
+from nnmed.kernels.conv.winograd_tiles import Tiles, matrix_scratch, multiply, transform
+from nnmed.kernels.elementwise import quietly
+
+# Output channels of a slice.
+SLICE = 32
+# Numbers of transformed tiles that are shared: 8 MiB.
+SHARED = 1 << 21
+# A block has at least so many tiles.
+MIN_TILES = 8
+
+
+def correlate(form, x, weight, bias, y, before, turned: bool):
+    """Do :func:`nnmed.kernels.conv.winograd.correlate` in `form`."""
+    outputs, channels, t2 = y.shape[3], x.shape[3], form.t**2
+    tiles = Tiles(form, y.shape, before)
+    taps = weight.reshape(*weight.shape[:2], 9)
+    taps = taps.transpose(2, 0, 1) if turned else taps.transpose(2, 1, 0)  # (9, C, O)
+    matrix = form.turned_weight if turned else form.weight
+    back = form.output if bias is None else form.output_and_bias
+    slices = chunks(outputs, SLICE)
+    for blocks, spans, count in _groups(tiles, channels, outputs, channels):
+        inputs = _shared(tiles.inputs, x, blocks, spans, channels, form.input, "shared inputs")
+        inputs = inputs.reshape(t2, count, channels)
+
+        def task(index, blocks=blocks, spans=spans, count=count, inputs=inputs):
+            part = slice(*slices[index])
+            width = part.stop - part.start
+            filters = _filters(matrix, taps[:, :, part])
+            products = matrix_scratch("gathered", back.shape[1], count * width, x.dtype)
+            by_tile = products.reshape(len(products), count, width)
+            multiply(inputs, filters, by_tile[:t2])
+            if bias is not None:
+                by_tile[t2] = bias[part]
+            result = matrix_scratch("transformed", form.m**2, count * width, x.dtype)
+            transform(back, products, result)
+            for block, (start, stop) in zip(blocks, spans):
+                tiles.put(result[:, start * width : stop * width], y[..., part], block)
+
+        parallel_for(partial(quietly, task), len(slices))
+
+
+def weight_grad(form, dy, x, before):
+    """Do :func:`nnmed.kernels.conv.winograd.weight_grad` in `form`."""
+    outputs, channels, t2 = dy.shape[3], x.shape[3], form.t**2
+    tiles = Tiles(form, dy.shape, before)
+    dweight = np.empty((outputs, channels, 9), x.dtype)
+    slices = chunks(outputs, SLICE)
+    groups = _groups(tiles, channels, outputs, channels + outputs)
+    for turn, (blocks, spans, count) in enumerate(groups):
+        inputs = _shared(tiles.inputs, x, blocks, spans, channels, form.input, "shared inputs")
+        gradients = _shared(
+            tiles.gradients, dy, blocks, spans, outputs, form.spread, "shared gradients"
+        )
+        inputs = inputs.reshape(t2, count, channels)
+        gradients = gradients.reshape(t2, count, outputs).swapaxes(1, 2)
+
+        def task(index, turn=turn, inputs=inputs, gradients=gradients):
+            part = slice(*slices[index])
+            size = (part.stop - part.start) * channels
+            sums = matrix_scratch("gathered", t2, size, x.dtype)
+            np.matmul(gradients[:, part], inputs, out=sums.reshape(t2, -1, channels))
+            taps = matrix_scratch("taps", 9, size, x.dtype)
+            transform(form.weight.T, sums, taps)
+            taps = taps.reshape(9, -1, channels).transpose(1, 2, 0)
+            if turn == 0:
+                np.copyto(dweight[part], taps)
+            else:
+                dweight[part] += taps
+
+        parallel_for(partial(quietly, task), len(slices))
+    return dweight.reshape(outputs, channels, 3, 3)
+
+
+def _groups(tiles, channels: int, outputs: int, numbers: int):
+    """Yield groups of blocks whose tiles, of `numbers` in each position, may be shared.
+
+    A group is (blocks, where each one's tiles start and stop, tiles).
+    """
+    most = max(1, SHARED // (tiles.positions * numbers))
+    blocks, spans, count = [], [], 0
+    for block in tiles.blocks(channels, outputs, min(MIN_TILES, most)):
+        size = tiles.count(block)
+        if blocks and count + size > most:
+            yield blocks, spans, count
+            blocks, spans, count = [], [], 0
+        blocks.append(block)
+        spans.append((count, count + size))
+        count += size
+    if blocks:
+        yield blocks, spans, count
+
+
+def _shared(read, source, blocks, spans, channels: int, matrix, name: str):
+    """Return ``matrix @`` the tiles of `blocks`, read from `source`: a view of scratch."""
+    result = matrix_scratch(name, len(matrix), spans[-1][1] * channels, source.dtype)
+
+    def task(index):
+        start, stop = spans[index]
+        read(source, blocks[index], matrix, out=result[:, start * channels : stop * channels])
+
+    parallel_for(partial(quietly, task), len(blocks))
+    return result
+
+
+def _filters(matrix, taps):
+    """Return ``matrix @ taps``, from (9, C, k) to (t*t, C, k), a view of scratch."""
+    size = taps.shape[1] * taps.shape[2]
+    beside = matrix_scratch("taps", 9, size, taps.dtype)
+    np.copyto(beside.reshape(taps.shape), taps)
+    result = matrix_scratch("filters", len(matrix), size, taps.dtype)
+    transform(matrix, beside, result)
+    return result.reshape(len(matrix), *taps.shape[1:])
