@@ -33,9 +33,6 @@ def correlate(form, x, weight, bias, y, before, turned: bool):
     """Do :func:`nnmed.kernels.conv.winograd.correlate` in `form`."""
     outputs, channels, t2 = y.shape[3], x.shape[3], form.t**2
     tiles = Tiles(form, y.shape, before)
-    taps = weight.reshape(*weight.shape[:2], 9)
-    taps = taps.transpose(2, 0, 1) if turned else taps.transpose(2, 1, 0)  # (9, C, O)
-    matrix = form.turned_weight if turned else form.weight
     back = form.output if bias is None else form.output_and_bias
     slices = chunks(outputs, SLICE)
     for blocks, spans, count in _groups(tiles, channels, outputs, channels):
@@ -45,7 +42,7 @@ def correlate(form, x, weight, bias, y, before, turned: bool):
         def task(index, blocks=blocks, spans=spans, count=count, inputs=inputs):
             part = slice(*slices[index])
             width = part.stop - part.start
-            filters = _filters(matrix, taps[:, :, part])
+            filters = _filters(form, weight, part, turned)
             products = matrix_scratch("gathered", back.shape[1], count * width, x.dtype)
             by_tile = products.reshape(len(products), count, width)
             multiply(inputs, filters, by_tile[:t2])
@@ -122,11 +119,17 @@ def _shared(read, source, blocks, spans, channels: int, matrix, name: str):
     return result
 
 
-def _filters(matrix, taps):
-    """Return ``matrix @ taps``, from (9, C, k) to (t*t, C, k), a view of scratch."""
-    size = taps.shape[1] * taps.shape[2]
-    beside = matrix_scratch("taps", 9, size, taps.dtype)
-    np.copyto(beside.reshape(taps.shape), taps)
-    result = matrix_scratch("filters", len(matrix), size, taps.dtype)
-    transform(matrix, beside, result)
-    return result.reshape(len(matrix), *taps.shape[1:])
+def _filters(form, weight, part, turned: bool):
+    """Return the transformed filters of a slice of outputs, (t*t, C, k), a view of scratch."""
+    piece = weight[:, part] if turned else weight[part]
+    size = piece.size // 9
+    # A copy with a gap between its rows, which may lie a power of two apart in the weight.
+    rows = matrix_scratch("rows", len(piece), size * 9 // len(piece), weight.dtype)
+    rows = rows.reshape(*piece.shape[:2], 9)
+    np.copyto(rows, piece.reshape(rows.shape))
+    by_tap = rows.transpose(2, 0, 1) if turned else rows.transpose(2, 1, 0)
+    taps = matrix_scratch("taps", 9, size, weight.dtype)
+    np.copyto(taps.reshape(by_tap.shape), by_tap)
+    result = matrix_scratch("filters", form.t**2, size, weight.dtype)
+    transform(form.turned_weight if turned else form.weight, taps, result)
+    return result.reshape(form.t**2, *by_tap.shape[1:])
