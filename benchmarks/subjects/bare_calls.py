@@ -225,6 +225,32 @@ def _first_layer(case):
     return _in_pieces(forward, pixels, rows), _in_pieces(backward, pixels, rows)
 
 
+def _depthwise(case):
+    """Zeros lie around the pictures already; columns and channels are one row."""
+    (n, c, height, width), kernel = case.inputs["input"].shape, case.inputs["weight"].shape[2:]
+    (u, v), row = kernel, width * c
+    x, dy = _arrays(2, n * (height + u - 1) * (width + v - 1) * c)
+    y, dx = (a.reshape(n, height, row) for a in _arrays(2, n * height * row))
+    rows = np.ones((*kernel, row), np.float32)
+
+    def windows(padded):
+        padded = padded.reshape(n, height + u - 1, (width + v - 1) * c)
+        image, line, number = padded.strides
+        strides = image, line, line, c * number, number
+        return np.lib.stride_tricks.as_strided(padded, (n, height, *kernel, row), strides)
+
+    def forward():
+        np.einsum("niuvw,uvw->niw", windows(x), rows, out=y)
+
+    def backward():
+        np.einsum("niuvw,uvw->niw", windows(dy), rows, out=dx)
+        seen = windows(x)
+        for tap in np.ndindex(kernel):
+            np.einsum("niw,niw->w", seen[:, :, tap[0], tap[1]], y)
+
+    return forward, backward
+
+
 def _all(*steps):
     def step():
         for each in steps:
@@ -237,6 +263,7 @@ def _all(*steps):
 LIMITS = {
     ("conv", "1 at 96 -> 16"): (0.45, _first_layer),
     ("conv", "3 at 96 -> 16"): (0.45, _first_layer),
+    ("conv", "64 at 32, depthwise"): (0.5, _depthwise),
     ("pooling", "max 2x2, 16 at 128"): (0.8, _max_2x2),
     ("pooling", "max 2x2, 64 at 64"): (0.8, _max_2x2),
     ("pooling", "max 3x3, stride 2, 64 at 112"): (0.8, _max_3x3_stride_2),
