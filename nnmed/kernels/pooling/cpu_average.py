@@ -1,9 +1,11 @@
 """Average pooling with NumPy on channels-last memory; formulas in reference.py.
 
-Sums of windows are separable: along the rows first, then down the columns.
+Sums of windows are separable: down the columns first, whose rows are long, then along the rows.
 """
 
 from __future__ import annotations
+
+from math import prod
 
 import numpy as np
 
@@ -26,16 +28,40 @@ def avg_pool2d(x, kernel, stride, padding, output_size, count_include_pad, divis
 
     def task(index):
         n0, n1, r0, r1 = pieces[index]
-        grid = grid_of(n1 - n0, r1 - r0, ow, c, kernel, stride, (1, 1))
-        *buffers, total = temporaries(len(grid.phases) + 1, grid.size, x.dtype)
-        corner = r0 * stride[0] - padding[0], -padding[1]
-        buffers = grid.read(source[n0:n1], corner, 0, buffers)
+        lines = n1 - n0, r1 - r0, w, c
+        grid = grid_of(n1 - n0, r1 - r0, ow, c, (1, kernel[1]), (1, stride[1]), (1, 1))
+        *buffers, down = temporaries(len(grid.phases) + 2, max(grid.size, prod(lines)), x.dtype)
+        *buffers, total = (buffer[: grid.size] for buffer in buffers)
+        down = down[: prod(lines)].reshape(lines)
+        _sum_rows(source[n0:n1], r0 * stride[0] - padding[0], kernel[0], stride[0], down)
+        buffers = grid.read(down, (0, -padding[1]), 0, buffers)
+        (across,) = grid.along_rows(_sum(grid.along_columns(buffers), total))
         out = target[n0:n1, r0:r1].reshape(n1 - n0, r1 - r0, -1)
-        across = _sum(grid.along_columns(buffers), total)
-        np.divide(_sum(grid.along_rows(across), out), divisor[r0:r1], out=out)
+        np.divide(across, divisor[r0:r1], out=out)
 
     parallel_for(lambda index: on_rows(task, index), len(pieces))
     return y
+
+
+def _sum_rows(x, top, count, stride, out):
+    """Set row i of `out` to the sum of `count` rows of `x` (N, H, W, C) from top + i * stride on.
+
+    Rows outside the picture count as 0.
+    """
+    flat = x.reshape(*x.shape[:2], -1)
+    out = out.reshape(*out.shape[:2], -1)
+    spans = [hit(top + u, stride, 0, x.shape[1], out.shape[1]) for u in range(count)]
+    taps = [
+        (slice(i0, i1), flat[:, every(top + u + i0 * stride, stride, i1 - i0)])
+        for u, (i0, i1) in enumerate(spans)
+    ]
+    if count > 1 and all(span == (0, out.shape[1]) for span in spans[:2]):
+        np.add(taps[0][1], taps[1][1], out=out)
+        taps = taps[2:]
+    else:
+        out.fill(0)
+    for rows, values in taps:
+        np.add(out[:, rows], values, out=out[:, rows])
 
 
 def _sum(runs, out):

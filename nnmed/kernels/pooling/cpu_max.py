@@ -16,6 +16,8 @@ from nnmed.kernels.elementwise import temporaries
 from nnmed.kernels.pooling.phases import cut, every, grid_of, on_rows, pixels
 
 SCATTERED = 1 << 14  # elements of dy that np.add.at takes at a time
+# A pass for each cell of a window takes longer than scattering, if a window has more of them.
+MANY_CELLS = 9
 
 
 def max_pool2d(x, kernel, stride, padding, dilation, output_size, need_codes=True):
@@ -167,7 +169,8 @@ def _corners(count, stride, width):
 def max_pool2d_input_grad(dy, codes, input_size, kernel, stride, padding, dilation):
     """Return dx: each dy is added where the maximum of its window was."""
     windows = input_size, kernel, stride, padding, dilation
-    if all(s > (k - 1) * d for s, k, d in zip(stride, kernel, dilation)):
+    disjoint = all(s > (k - 1) * d for s, k, d in zip(stride, kernel, dilation))
+    if disjoint and kernel[0] * kernel[1] <= MANY_CELLS:
         return _place(dy, codes, *windows)
     return _scatter(dy, codes, *windows)
 
