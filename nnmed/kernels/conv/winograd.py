@@ -40,7 +40,7 @@ direct form. Largest error in standard deviations of the result, for normal rand
                        y and dx         dweight
     direct           2e-6 / 3e-6      1e-6 / 3e-6
     F(2x2)           2e-6 / 4e-6      2e-6 / 2e-6      With the textbook's points 0, 1, -1, 2, -2
-    F(4x4)           1e-5 / 2e-5      6e-6 / 5e-6      F(4x4) errs three to five times as much.
+    F(4x4)           1e-5 / 2e-5      6e-6 / 8e-6      F(4x4) errs three to five times as much.
 
 A tile shares its numbers, so an output's error is relative to the largest input of its tile:
 one pixel of 1000 among pixels of 0.001 spoils its neighbours' outputs (of 64 channels: error
