@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
+import sys
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,14 @@ def oracle(name: str):
     try:
         return importlib.import_module(name)
     except ImportError:
-        if os.environ.get("NNMED_REQUIRE_ORACLES") == "1":
-            pytest.fail(f"the oracle {name} is required here and cannot be imported")
-        pytest.skip(f"oracle {name} is not installed")
+        _leave_out(f"the oracle {name}")
+
+
+def _leave_out(what: str) -> None:
+    """Skip a test for which something is missing; fail where CI says that it must be there."""
+    if os.environ.get("NNMED_REQUIRE_ORACLES") == "1":
+        pytest.fail(f"{what} is required here, and missing")
+    pytest.skip(f"{what} is not installed")
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +47,29 @@ def shared_data() -> Path:
     if not REAL_IMAGES.is_dir():
         pytest.skip("the folder of real images is not here")
     return REAL_IMAGES
+
+
+@pytest.fixture
+def gpu(monkeypatch) -> str:
+    """The device "gpu": a real card, or where there is none (or NNMED_GPU=stand-in) an emulator."""
+    if not _has_card():
+        if sys.platform != "linux" or shutil.which("g++") is None:
+            _leave_out("g++ on Linux, which runs CUDA sources,")
+        from tests.cuda import cupy_on_cpu, cupyx_on_cpu
+
+        monkeypatch.setitem(sys.modules, "cupy", cupy_on_cpu)
+        monkeypatch.setitem(sys.modules, "cupyx", cupyx_on_cpu)
+    return "gpu"
+
+
+@lru_cache
+def _has_card() -> bool:
+    if os.environ.get("NNMED_GPU") == "stand-in":
+        return False
+    try:
+        return importlib.import_module("cupy").cuda.is_available()
+    except ImportError:
+        return False
 
 
 @pytest.fixture(autouse=True)

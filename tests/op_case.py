@@ -82,32 +82,45 @@ class OpCase:
             arrays[name] = value
         return arrays
 
-    def tensors(self, arrays: dict, requires_grad=True) -> dict:
-        return {
-            name: None
-            if a is None
-            else nnmed.from_numpy(a).requires_grad_(requires_grad and a.dtype.kind == "f")
-            for name, a in arrays.items()
-        }
+    def tensors(self, arrays: dict, requires_grad=True, device="cpu") -> dict:
+        def tensor(array):
+            floats = requires_grad and array.dtype.kind == "f"
+            return nnmed.from_numpy(array).to(device).requires_grad_(floats)
+
+        return {name: None if a is None else tensor(a) for name, a in arrays.items()}
 
     def call(self, tensors: dict):
         result = self.function(**tensors, **self.kwargs)
         return result[0] if isinstance(result, tuple) else result
 
-    def run(self, arrays: dict, create_graph=False):
+    def run(self, arrays: dict, create_graph=False, device="cpu"):
         """Return the output, and the gradient of each float input for a fixed dy."""
-        tensors = self.tensors(arrays)
+        tensors = self.tensors(arrays, device=device)
         output = self.call(tensors)
+        assert output.device == device
         wanted = {name: t for name, t in tensors.items() if t is not None and t.requires_grad}
         if not wanted:
             return output.numpy(), {}
-        dy = nnmed.from_numpy(output_gradient(output.shape, output.dtype))
+        dy = nnmed.from_numpy(output_gradient(output.shape, output.dtype)).to(device)
         gradients = nnmed.grad(
             output, list(wanted.values()), dy, create_graph=create_graph, allow_unused=True
         )
         return output.numpy(), {
             n: None if g is None else g.numpy() for n, g in zip(wanted, gradients)
         }
+
+    def run_second(self, arrays: dict, device="cpu"):
+        """Return the sum of squares of all gradients, and its own gradients."""
+        tensors = self.tensors(arrays, device=device)
+        output = self.call(tensors)
+        wanted = {name: t for name, t in tensors.items() if t is not None and t.requires_grad}
+        dy = nnmed.from_numpy(output_gradient(output.shape, output.dtype)).to(device)
+        first = nnmed.grad(output, list(wanted.values()), dy, create_graph=True, allow_unused=True)
+        total = sum((g * g).sum() for g in first if g is not None)
+        if not total.requires_grad:
+            return total.numpy(), {}
+        second = nnmed.grad(total, list(wanted.values()), allow_unused=True)
+        return total.numpy(), {n: None if g is None else g.numpy() for n, g in zip(wanted, second)}
 
 
 def output_gradient(shape, dtype):
@@ -156,6 +169,28 @@ def op_tests(cases, family: str | None = None):
             arrays = case.arrays(dtype)
             tolerance = case.float32 if dtype is np.float32 else TOLERANCE[dtype]
             assert_same_results(case.run(arrays), torch_run(torch, case, arrays), **tolerance)
+
+        @every
+        @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+        def test_on_the_gpu(self, case, dtype, gpu):
+            arrays = case.arrays(dtype)
+            tolerance = case.float32 if dtype is np.float32 else TOLERANCE[dtype]
+            expected = case.run(arrays)
+            for create_graph in (False, True):
+                assert_same_results(case.run(arrays, create_graph, gpu), expected, **tolerance)
+
+        @of(lambda case: case.second)
+        def test_second_derivative_on_the_gpu(self, case, gpu):
+            arrays = case.arrays()
+            results = case.run_second(arrays, gpu), case.run_second(arrays)
+            assert_same_results(*results, rtol=1e-7, atol=1e-9)
+
+        @every
+        def test_memory_layout_does_not_matter_on_the_gpu(self, case, gpu):
+            arrays = case.arrays()
+            moved = {n: None if a is None else channels_last(a) for n, a in arrays.items()}
+            expected = case.run(arrays)
+            assert_same_results(case.run(moved, device=gpu), expected, **TOLERANCE[np.float64])
 
         @every
         def test_gradient_equals_central_differences(self, case):
@@ -216,6 +251,7 @@ def op_tests(cases, family: str | None = None):
         del OpTests.test_equals_pytorch
     if not any(case.second for case in cases):
         del OpTests.test_second_derivative_equals_central_differences
+        del OpTests.test_second_derivative_on_the_gpu
     return OpTests
 
 

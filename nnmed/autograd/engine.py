@@ -15,8 +15,8 @@ from nnmed.autograd import modes
 from nnmed.autograd.checkpoint import restore
 from nnmed.autograd.op import Op, observers
 from nnmed.autograd.tensor import Tensor
-from nnmed.backend.arrays import array_module
-from nnmed.errors import GradientError, ShapeError, UsageError
+from nnmed.backend.arrays import array_module, in_memory_order, is_array, to_device
+from nnmed.errors import DeviceError, GradientError, ShapeError, UsageError
 
 _leaf_lock = threading.RLock()  # two threads may bring gradients to one leaf
 
@@ -62,7 +62,7 @@ def grad(
     outputs, inputs = _tensors("outputs", outputs), _tensors("inputs", inputs)
     if grad_outputs is None:
         grad_outputs = [None] * len(outputs)
-    elif isinstance(grad_outputs, (Tensor, np.ndarray)):
+    elif isinstance(grad_outputs, Tensor) or is_array(grad_outputs):
         grad_outputs = [grad_outputs]
     else:
         grad_outputs = list(grad_outputs)
@@ -148,7 +148,7 @@ class _Walk:
     def differentiate(self, op: Op, dy) -> tuple:
         if op.checkpoint is not None:
             restore(op)
-        plain = self.create_graph or op.arithmetic
+        plain = self.create_graph or (op.arithmetic and type(dy) is np.ndarray)
         gradients = op.backward(dy) if plain else op.fused_backward(dy)
         if not isinstance(gradients, tuple):
             gradients = (gradients,)
@@ -166,17 +166,17 @@ class _Walk:
         """Add `gradient` to what has arrived at `edge`, an Op or a leaf."""
         if isinstance(edge, Op):
             if edge in self.pending:
-                gradient = self.pending[edge] + gradient
+                gradient = _sum(self.pending[edge], gradient)
             else:
                 heapq.heappush(self.heap, (-edge.order, edge))
             self.pending[edge] = gradient
         elif self.targets is None:
             with _leaf_lock:
                 before = self.arrived(edge)
-                edge.grad = _tensor(gradient if before is None else before + gradient)
+                edge.grad = _tensor(gradient if before is None else _sum(before, gradient))
         elif edge in self.targets:
             before = self.arrived(edge)
-            self.found[edge] = gradient if before is None else before + gradient
+            self.found[edge] = gradient if before is None else _sum(before, gradient)
 
     def arrived(self, leaf: Tensor):
         """Return what has been added up for a leaf so far, or None."""
@@ -211,6 +211,12 @@ def _tensor(gradient) -> Tensor:
     return Tensor._wrap(np.asarray(gradient) if isinstance(gradient, np.generic) else gradient)
 
 
+def _sum(a, b):
+    if isinstance(a, (np.ndarray, Tensor)):
+        return a + b
+    return in_memory_order(np.add, a, b)
+
+
 def _copy(gradient):
     return gradient.clone() if isinstance(gradient, Tensor) else gradient.copy(order="K")
 
@@ -221,6 +227,8 @@ def _is_shared(gradient, op: Op, dy, gradients: tuple) -> bool:
     if 0 in array.strides:  # repeats an element: good for reading only
         return True
     held = [_array(dy), *op.kept_arrays(), *[_array(g) for g in gradients if g is not None]]
+    # An op that moves its input to another device has arrays of two kinds.
+    held = [other for other in held if type(other) is type(array)]
     return sum([np.may_share_memory(array, other) for other in held]) > 1  # itself is one of them
 
 
@@ -238,15 +246,27 @@ def _initial_gradient(output: Tensor, gradient) -> Tensor:
         ones = array_module(output._array).ones(output.shape, output.dtype)
         return Tensor._wrap(ones)
     if not isinstance(gradient, Tensor):
-        try:
-            gradient = Tensor._wrap(np.asarray(gradient, output.dtype))
-        except (TypeError, ValueError):
-            raise UsageError(f"the gradient must be made of numbers, got {gradient!r}") from None
+        gradient = Tensor._wrap(_as_array(gradient, output))
+    if gradient.device != output.device:
+        raise DeviceError(
+            f"the gradient is on {gradient.device} and the output on {output.device}: move one "
+            "with .to(device)"
+        )
     if gradient.shape != output.shape:
         raise ShapeError(f"gradient has shape {gradient.shape}, the output has {output.shape}")
     if gradient.dtype != output.dtype:
         raise GradientError(f"gradient is {gradient.dtype}, the output is {output.dtype}")
     return gradient
+
+
+def _as_array(gradient, output: Tensor):
+    """Return an array or numbers with the output's dtype, numbers on its device as well."""
+    try:
+        if is_array(gradient):
+            return array_module(gradient).asarray(gradient, output.dtype)
+        return to_device(np.asarray(gradient, output.dtype), output.device)
+    except (TypeError, ValueError):
+        raise UsageError(f"the gradient must be made of numbers, got {gradient!r}") from None
 
 
 def _ops_between(roots, targets: set) -> set:

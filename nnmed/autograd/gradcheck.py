@@ -16,6 +16,7 @@ import numpy as np
 from nnmed.autograd.engine import grad
 from nnmed.autograd.tensor import Tensor
 from nnmed.backend import random
+from nnmed.backend.arrays import to_device
 from nnmed.errors import GradientError
 
 
@@ -94,10 +95,7 @@ def gradgradcheck(func: Callable, inputs, grad_outputs=None, **options) -> bool:
     checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
     if grad_outputs is None:
         rng = random.generator("gradgradcheck")
-        grad_outputs = [
-            Tensor(np.asarray(rng.standard_normal(y.shape)), requires_grad=True)
-            for y in _outputs(func(*inputs))
-        ]
+        grad_outputs = [_tensor(rng.standard_normal(y.shape), y) for y in _outputs(func(*inputs))]
     elif isinstance(grad_outputs, Tensor):
         grad_outputs = [grad_outputs]
     count = len(inputs)
@@ -126,7 +124,7 @@ class _Check:
         """Return the outputs as arrays, with `arrays` in the place of the checked inputs."""
         inputs = list(self.inputs)
         for i, array in zip(self.checked, arrays):
-            inputs[i] = Tensor(np.asarray(array), requires_grad=True)  # 0-d: x + h is a scalar
+            inputs[i] = _tensor(array, inputs[i])
         return [y.numpy() for y in _outputs(self.func(*inputs))]
 
     def along_direction(self, rng) -> None:
@@ -156,7 +154,7 @@ class _Check:
             )
 
     def analytic(self, outputs, weights) -> list[np.ndarray]:
-        used = [(y, Tensor(w.astype(y.dtype))) for y, w in zip(outputs, weights) if y.requires_grad]
+        used = [(y, _tensor(w, y).detach()) for y, w in zip(outputs, weights) if y.requires_grad]
         gradients = grad(
             [y for y, _ in used],
             [self.inputs[i] for i in self.checked],
@@ -199,6 +197,12 @@ class _Check:
             outputs = self.evaluate(arrays)
             values.append(sum(float((y * w).sum()) for y, w in zip(outputs, weights)))
         return (values[0] - values[1]) / (2 * self.eps)
+
+
+def _tensor(values, like: Tensor) -> Tensor:
+    """Return a leaf of the dtype of `like`, on its device; `values` may be a scalar."""
+    array = to_device(np.asarray(values, like.dtype), like.device)
+    return Tensor(array, requires_grad=True)
 
 
 def _outputs(result) -> list[Tensor]:

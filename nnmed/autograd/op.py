@@ -71,7 +71,8 @@ class Op:
     forward_latex: str = ""
     backward_latex: dict[str, str] = {}
     # Whether backward is written with operators (and .reshape) alone, which arrays have as
-    # well: it then takes, and finds in `inputs` and `output`, arrays while not recorded.
+    # well: it then takes, and finds in `inputs` and `output`, arrays while not recorded. Those
+    # of NumPy only: the operators of CuPy lose the order of memory, which ops keep.
     arithmetic = False
     is_view = False  # whether the output may share the memory of the first input
 
@@ -138,7 +139,8 @@ class Op:
         for index, tensor, count in self._versions:
             if tensor._version.count != count:
                 self._refuse(tensor._version, count, f"input {index}")
-            inputs[index] = tensor._array if as_arrays else tensor
+            array = tensor._array
+            inputs[index] = array if as_arrays and type(array) is np.ndarray else tensor
         return inputs
 
     @property
@@ -147,7 +149,7 @@ class Op:
         array, version, count = self._output
         if version.count != count:
             self._refuse(version, count, "the output")
-        if self.arithmetic and not modes.state.enabled:
+        if self.arithmetic and type(array) is np.ndarray and not modes.state.enabled:
             return array
         tensor = Tensor._wrap(array, version)
         tensor._op, tensor._requires_grad = self, True

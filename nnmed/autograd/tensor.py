@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from nnmed.autograd import modes
-from nnmed.backend.arrays import array_module, device_of, to_device
-from nnmed.errors import DTypeError, GradientError, OutOfRangeError, ShapeError, UsageError
+from nnmed.backend.arrays import array_module, device_of, is_array, to_device
+from nnmed.errors import (
+    DeviceError,
+    DTypeError,
+    GradientError,
+    OutOfRangeError,
+    ShapeError,
+    UsageError,
+)
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -197,11 +204,14 @@ class Tensor:
                 "t[...] = value cannot be differentiated: use where() or concatenate(), or "
                 "write inside nnmed.no_grad() if no gradient is wanted"
             )
-        if isinstance(index, Tensor):
-            index = index._array
-        elif isinstance(index, tuple):
-            index = tuple(i._array if isinstance(i, Tensor) else i for i in index)
-        self._assign(index, value)
+        if isinstance(index, tuple):
+            self._assign(tuple(self._plain(part) for part in index), value)
+        else:
+            self._assign(self._plain(index), value)
+
+    def _plain(self, index):
+        """Return one part of an index, a tensor as an array on this tensor's device."""
+        return to_device(index._array, self.device) if isinstance(index, Tensor) else index
 
     def _assign(self, index, value):
         """Write `value` (array, Tensor or number) into the memory and count the change."""
@@ -211,7 +221,14 @@ class Tensor:
         if isinstance(value, Tensor):
             value = value._array
         array = self._writable()
+        if is_array(value) and device_of(value) != self.device:
+            raise DeviceError(
+                f"t[...] = value: the tensor is on {self.device}, the value on "
+                f"{device_of(value)}: move it with .to(device)"
+            )
         try:
+            if isinstance(value, (list, tuple)):
+                value = to_device(np.asarray(value, self.dtype), self.device)
             array[index] = value
         except IndexError as error:
             raise OutOfRangeError(
@@ -230,7 +247,7 @@ class Tensor:
 
     def _writable(self):
         """Return the raw array for a change in place; the caller raises the version."""
-        if isinstance(self._array, np.ndarray) and not self._array.flags.writeable:
+        if not _is_writable(self._array):
             raise GradientError(
                 "this tensor shares memory that is read-only (from_numpy, or a broadcast view): "
                 "copy it first with Tensor(t)"
@@ -273,6 +290,8 @@ class Tensor:
     def __repr__(self) -> str:
         text = np.array2string(to_device(self._array, "cpu"), separator=", ", prefix="Tensor(")
         extras = [] if self.dtype == np.float32 else [f"dtype={self.dtype}"]
+        if self.device != "cpu":
+            extras.append(f"device={self.device!r}")
         if self._op is not None:
             extras.append(f"op={self._op.name}")
         elif self._requires_grad:
@@ -325,6 +344,13 @@ def _check_dtype(array):
         raise DTypeError(
             f"tensors are float32, float64, integer or bool, got {array.dtype}{remedy}"
         )
+
+
+def _is_writable(array) -> bool:
+    if isinstance(array, np.ndarray):
+        return array.flags.writeable
+    # CuPy has no such flag: a broadcast view shows itself by its strides.
+    return all(stride or length < 2 for length, stride in zip(array.shape, array.strides))
 
 
 def _read_only(array):

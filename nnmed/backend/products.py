@@ -69,9 +69,12 @@ def channel_sums(x):
 
     On channels-last memory the sum over the first axis of short rows is slow in NumPy; a
     product with a row of ones is five times as fast. Partial sums of fixed blocks are added
-    in order.
+    in order. On a GPU a sum of CuPy's keeps only as many blocks busy as there are channels, so
+    one axis is summed at a time.
     """
-    if not isinstance(x, np.ndarray) or not is_channels_last(x):
+    if not isinstance(x, np.ndarray):
+        return _sums_by_axis(nhwc(x))
+    if not is_channels_last(x):
         return x.sum(axis=(0, *range(2, x.ndim)))
     rows = nhwc(x).reshape(-1, x.shape[1])
     blocks = chunks(len(rows), _PIXELS)
@@ -83,3 +86,9 @@ def channel_sums(x):
 
     parallel_for(task, len(blocks))
     return partial.sum(axis=0)
+
+
+def _sums_by_axis(x):
+    while x.ndim > 2:
+        x = x.sum(axis=1)
+    return x.sum(axis=0)

@@ -105,6 +105,7 @@ def _detect(options: DetectOptions, folder: RunFolder) -> Detection:
         "data": {"source": dataset.source, "notes": dataset.notes},
         "preprocessing": prepared.steps,
         "augmentation": augmentation().state(),
+        "device": options.chosen_device(),
         "environment": describe_environment(),
     }
     if not synthetic:
@@ -129,6 +130,7 @@ def _detect(options: DetectOptions, folder: RunFolder) -> Detection:
         "parameters": sum(p.numel() for p in model.parameters()),
         "wall_time_seconds": round(time.perf_counter() - start, 1),
     }
+    model.to("cpu")  # the figures take a few images
     detect_report.write(result, dataset, prepared, model, rows, facts)
     detect_report.show(result, dataset, leaks, synthetic)
     return result

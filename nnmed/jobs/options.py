@@ -7,7 +7,8 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnmed.errors import DeviceError, UsageError
+from nnmed.backend import cuda
+from nnmed.errors import UsageError
 from nnmed.models import MODELS
 
 # What a resumed run must share with the run that it goes on with.
@@ -73,8 +74,21 @@ class DetectOptions:
         given = [name.replace("_", "-") for name in about if getattr(self, name) is not None]
         if self.data is None and given:
             raise UsageError(f"--{' and --'.join(given)} would describe --data, which is missing")
+        self.chosen_device()
+
+    def chosen_device(self) -> str:
+        """Return the device to train on; "auto" is a GPU where there is one.
+
+        Raises
+        ------
+        DeviceError
+            If a GPU is wanted that CuPy does not find.
+        """
+        if self.device == "auto":
+            return "gpu" if cuda.is_available() else "cpu"
         if self.device == "gpu":
-            raise DeviceError("--device gpu cannot be used yet: nnmed has no CUDA kernels; use cpu")
+            cuda.cupy()
+        return self.device
 
     def settings(self) -> dict:
         """Return what must not change when the run is resumed."""
@@ -129,7 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--seed", type=int, help="of every random draw")
     machine = parser.add_argument_group("machine")
     machine.add_argument(
-        "--device", choices=("auto", "cpu", "gpu"), help="auto is the CPU until CUDA kernels exist"
+        "--device", choices=("auto", "cpu", "gpu"), help="auto: a GPU if there is one"
     )
     machine.add_argument("--threads", type=int, help="worker threads of the kernels; default: all")
     machine.add_argument("--workers", type=int, help="threads that prepare images ahead")

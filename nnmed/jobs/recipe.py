@@ -10,6 +10,7 @@ import numpy as np
 from nnmed import functional as F
 from nnmed import models
 from nnmed.autograd import Tensor
+from nnmed.backend.arrays import array_module
 from nnmed.data.loader import Batch, DataLoader
 from nnmed.jobs.kinds import Kinds
 from nnmed.jobs.options import DetectOptions
@@ -42,7 +43,7 @@ def train(options: DetectOptions, settings: dict, prepared: Prepared, kinds: Kin
     network = models.build(
         options.model, channels, len(kinds.names), options.networks, dropout=DROPOUT
     )
-    model = models.MergedClasses(network, kinds.sides)
+    model = models.MergedClasses(network, kinds.sides).to(options.chosen_device())
     batch_size = min(options.batch_size, len(samples))
     loader = DataLoader(
         samples,
@@ -96,7 +97,7 @@ def _loss(output: Tensor, batch: Batch) -> Tensor:
     # The mean over the members of an ensemble, too: their number scales each one's gradient,
     # which AdamW does not see.
     scores = output.reshape(-1, output.shape[-1])
-    labels = np.tile(batch.label, len(scores) // len(batch.label))
+    labels = array_module(batch.label).tile(batch.label, len(scores) // len(batch.label))
     return F.cross_entropy(scores, Tensor(labels))
 
 

@@ -1,7 +1,8 @@
 """Array functions, a family a folder, each in several forms with the same signatures.
 
-``reference`` spells the formula as loops; ``cpu`` is fast NumPy. Convolution has two fast
-forms, ``im2col`` and ``winograd``, between which its ``cpu`` chooses. An op asks
+``reference`` spells the formula as loops; ``cpu`` is fast NumPy; ``gpu`` launches the CUDA
+kernels of the ``.cu`` files beside it, on arrays that live there. Convolution has two fast
+forms on the CPU, ``im2col`` and ``winograd``, between which its ``cpu`` chooses. An op asks
 :func:`select` for the form to use, so a test or a student can swap one for another::
 
     with nnmed.use_kernels(conv="reference"):
@@ -15,7 +16,7 @@ import importlib
 import numpy as np
 
 from nnmed.backend.arrays import device_of
-from nnmed.errors import DeviceError, UsageError
+from nnmed.errors import UsageError
 
 FAMILIES = (
     "conv", "pooling", "normalization", "activation", "loss", "optimizer", "resample",
@@ -28,19 +29,12 @@ _modules: dict[tuple[str, str], object] = {}
 
 
 def select(family: str, *arrays):
-    """Return the kernel module of `family` for `arrays`.
-
-    Raises
-    ------
-    DeviceError
-        If an array lives on the GPU, for which the family has no kernels yet.
-    """
+    """Return the kernel module of `family` for `arrays`: on a GPU its CUDA form."""
+    form = _chosen[family]
     for array in arrays:
-        if type(array) is not np.ndarray and device_of(array) != "cpu":
-            raise DeviceError(
-                f"{family}: no CUDA kernels exist yet; move the arrays with .to('cpu')"
-            )
-    key = family, _chosen[family]
+        if type(array) is not np.ndarray and device_of(array) == "gpu":
+            form = "gpu"
+    key = family, form
     module = _modules.get(key)
     if module is None:
         module = _modules[key] = importlib.import_module(f"nnmed.kernels.{family}.{key[1]}")

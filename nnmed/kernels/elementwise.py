@@ -17,7 +17,7 @@ import threading
 
 import numpy as np
 
-from nnmed.backend.arrays import empty_like
+from nnmed.backend.arrays import empty_like, in_memory_order
 from nnmed.backend.threads import parallel_for
 
 CHUNK = 32768  # elements that fit the L2 cache, with what is computed from them
@@ -38,9 +38,15 @@ def dense(x):
     """Return `x`, or a copy if it has gaps, and the memory order of what is returned."""
     order = memory_order(x)
     if order is None:
-        x = np.array(x, order="K", subok=False)
+        x = x.copy(order="K")
         order = memory_order(x)
     return x, order
+
+
+def in_order(x, order):
+    """Return `x`, or a copy, without gaps in the memory order `order`."""
+    ordered = x.transpose(order)
+    return x if ordered.flags.c_contiguous else unflatten(ordered.copy(), x.shape, order)
 
 
 def flatten(x, order):
@@ -81,11 +87,22 @@ def quietly(function, *arguments):
     Both are part of the functions' ranges here. The setting lives in a context that each
     thread keeps: entering it takes a fifth of the time of ``np.errstate``.
     """
+    return _quiet_context().run(function, *arguments)
+
+
+def elementwise(function, *arrays):
+    """Return ``function(*arrays)``, without warnings, in the memory order of the arrays."""
+    if type(arrays[0]) is np.ndarray:
+        return _quiet_context().run(function, *arrays)
+    return in_memory_order(function, *arrays)
+
+
+def _quiet_context():
     context = getattr(_local, "context", None)
     if context is None:
         context = _local.context = contextvars.Context()
         context.run(np.seterr, all="ignore")
-    return context.run(function, *arguments)
+    return context
 
 
 def for_chunks(task, size: int) -> None:

@@ -59,7 +59,9 @@ class MergedClasses(nn.Module):
             raise ShapeError(
                 f"MergedClasses: the network has {scores.shape[-1]} classes, groups {self.classes}"
             )
-        return stack([logsumexp(scores[..., parts], -1) for parts in self.parts], dim=-1)
+        columns = [scores[..., k] for k in range(self.classes)]
+        merged = [stack([columns[k] for k in part], dim=-1) for part in self.parts]
+        return stack([logsumexp(part, -1) for part in merged], dim=-1)
 
     def forward(self, x):
         return self.classify(self.features(x))

@@ -12,6 +12,7 @@ import numpy as np
 
 from nnmed.autograd import modes
 from nnmed.autograd import op as op_module
+from nnmed.backend.arrays import to_device
 from nnmed.errors import ShapeError, UsageError
 from nnmed.nn.layers.conv import _Convolution, _ConvTranspose
 from nnmed.nn.layers.linear import Identity
@@ -52,7 +53,7 @@ def fuse_conv_bn_eval(conv: Module, bn: Module) -> Module:
     bias = (_values(conv.bias, np.zeros(channels)) - mean) * scale + offset
     fused = copy.deepcopy(conv)
     for name, values in (("weight", _scaled(conv, scale)), ("bias", bias)):
-        values = values.astype(conv.weight.dtype)
+        values = to_device(values.astype(conv.weight.dtype), conv.weight.device)
         setattr(fused, name, Parameter(values, requires_grad=conv.weight.requires_grad))
     return fused
 

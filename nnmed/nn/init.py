@@ -13,6 +13,7 @@ import numpy as np
 
 from nnmed.autograd.tensor import Tensor
 from nnmed.backend import random
+from nnmed.backend.arrays import to_device
 from nnmed.backend.threads import blas_single_thread
 from nnmed.errors import ShapeError, UsageError
 
@@ -183,5 +184,5 @@ def _generator() -> np.random.Generator:
 
 
 def _fill(tensor: Tensor, values: np.ndarray) -> Tensor:
-    tensor._assign(..., values.astype(tensor.dtype))
+    tensor._assign(..., to_device(values.astype(tensor.dtype), tensor.device))
     return tensor

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nnmed.autograd.tensor import Tensor
-from nnmed.backend.arrays import to_device
-from nnmed.errors import ModelError
+from nnmed.backend.arrays import array_module, to_device
+from nnmed.errors import DeviceError, ModelError
 
 # A message lists so many names of a kind, then counts the rest.
 _LISTED = 12
@@ -72,7 +72,14 @@ def load(module, state_dict, strict: bool) -> LoadResult:
 
 
 def _to_array(value):
-    return value._array if isinstance(value, Tensor) else np.asarray(value)
+    """Return the array of a tensor or of what is like an array, on whatever device it is."""
+    if isinstance(value, Tensor):
+        return value._array
+    try:
+        array_module(value)
+    except DeviceError:  # a list, or another library's tensor
+        return np.asarray(value)
+    return value
 
 
 def _misfit(array, tensor: Tensor) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from nnmed.autograd import no_grad
 from nnmed.autograd.op import observers
 from nnmed.autograd.tensor import Tensor
+from nnmed.backend.arrays import to_device
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,13 @@ def summarize(module, input_shape) -> Summary:
     """
     watcher = _Watcher(module)
     modes = [(m, m.training) for m in module.modules()]
-    dtype = next((p.dtype for p in module.parameters()), np.float32)
+    first = next(module.parameters(), None)
+    dtype, device = (np.float32, "cpu") if first is None else (first.dtype, first.device)
     observers.append(watcher)
     try:
         module.eval()
         with no_grad():
-            module(Tensor(np.zeros(input_shape, dtype)))
+            module(Tensor._wrap(to_device(np.zeros(input_shape, dtype), device)))
     finally:
         observers.remove(watcher)
         watcher.detach()

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from nnmed.autograd import Tensor
-from nnmed.errors import DTypeError, ShapeError, UsageError
+from nnmed.backend.arrays import array_module, device_of
+from nnmed.errors import DeviceError, DTypeError, ShapeError, UsageError
 
 _FLOAT32 = np.dtype(np.float32)
 _NUMBERS = (bool, int, float, np.generic)
@@ -30,20 +31,27 @@ def as_float(value) -> Tensor:
     return tensor if tensor.dtype.kind == "f" else cast(tensor, _FLOAT32)
 
 
-def operands(a, b) -> tuple[Tensor, Tensor]:
+def wrap(result) -> Tensor:
+    """Return a tensor on what a NumPy function gave: for 0-d arrays that is a scalar."""
+    return Tensor._wrap(np.asarray(result) if isinstance(result, np.generic) else result)
+
+
+def operands(a, b, beside: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return two tensors of one dtype, promoted by PyTorch's rules.
 
     A number never widens a tensor of its own category (bool < integer < float), nor does a
-    0-d tensor widen one that has dimensions: float32 stays float32.
+    0-d tensor widen one that has dimensions: float32 stays float32. A number goes to the
+    device of the other operand, or, where that is a number too, to that of `beside`.
     """
     if isinstance(a, Tensor):  # the two usual cases, before the rules for all
         if isinstance(b, Tensor):
             if a._array.dtype == b._array.dtype:
                 return a, b
         elif type(b) in (float, int) and a._array.dtype.kind == "f":
-            return a, _with_dtype(b, a._array.dtype)
+            return a, _with_dtype(b, a._array.dtype, a)
     dtype = _promote(_rank(a), _rank(b))
-    return _with_dtype(a, dtype), _with_dtype(b, dtype)
+    like = next((t for t in (a, b, beside) if isinstance(t, Tensor)), None)
+    return _with_dtype(a, dtype, like), _with_dtype(b, dtype, like)
 
 
 def _rank(value):
@@ -63,15 +71,20 @@ def _promote(a, b) -> np.dtype:
     return dtype_a if rank_a > rank_b else dtype_b
 
 
-def _with_dtype(value, dtype) -> Tensor:
-    if isinstance(value, _NUMBERS):  # straight to its dtype: 0.1 must not pass through float32
-        try:
-            return Tensor._wrap(np.array(value, dtype))
-        except OverflowError:
-            raise DTypeError(
-                f"the number {value} does not fit {dtype}: convert the tensor first, as by .long()"
-            ) from None
-    return cast(as_tensor(value), dtype)
+def _with_dtype(value, dtype, beside: Tensor | None) -> Tensor:
+    """Return a number or tensor with `dtype`, a number on the device of `beside`, if given."""
+    if not isinstance(value, _NUMBERS):
+        return cast(as_tensor(value), dtype)
+    try:  # straight to its dtype: 0.1 must not pass through float32
+        number = np.array(value, dtype)
+    except OverflowError:
+        raise DTypeError(
+            f"the number {value} does not fit {dtype}: convert the tensor first, as by .long()"
+        ) from None
+    if beside is None or type(beside._array) is np.ndarray:
+        return Tensor._wrap(number)
+    # Filled in there: a copy from the host could not be part of a CUDA graph.
+    return Tensor._wrap(array_module(beside._array).full((), number.item(), dtype))
 
 
 def cast(tensor: Tensor, dtype) -> Tensor:
@@ -91,12 +104,21 @@ def cast(tensor: Tensor, dtype) -> Tensor:
     return Cast(dtype)(tensor)
 
 
+def is_checked(array) -> bool:
+    """Tell whether the values of an argument are checked: on a GPU that would wait for the card."""
+    return type(array) is np.ndarray
+
+
 def check_same_dtype(name: str, **tensors: Tensor | None) -> None:
-    """Raise DTypeError unless the tensors that are there are floats of one dtype."""
-    dtypes = {key: t._array.dtype for key, t in tensors.items() if t is not None}
-    if len(set(dtypes.values())) > 1 or any(d.kind != "f" for d in dtypes.values()):
-        text = ", ".join(f"{key} {dtype}" for key, dtype in dtypes.items())
+    """Raise an error unless the tensors that are there are floats of one dtype on one device."""
+    arrays = {key: t._array for key, t in tensors.items() if t is not None}
+    dtypes = {array.dtype for array in arrays.values()}
+    if len(dtypes) > 1 or any(dtype.kind != "f" for dtype in dtypes):
+        text = ", ".join(f"{key} {array.dtype}" for key, array in arrays.items())
         raise DTypeError(f"{name}: expected floats of one dtype, got {text}")
+    if len(set(map(type, arrays.values()))) > 1:
+        text = ", ".join(f"{key} on {device_of(array)}" for key, array in arrays.items())
+        raise DeviceError(f"{name}: got {text}; move them to one device with .to(device)")
 
 
 def pair(value, name: str) -> tuple[int, int]:

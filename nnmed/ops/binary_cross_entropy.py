@@ -9,7 +9,7 @@ from nnmed.backend.arrays import array_module
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.activation import sigmoid
-from nnmed.ops.arguments import as_tensor, check_same_dtype
+from nnmed.ops.arguments import as_tensor, check_same_dtype, is_checked
 from nnmed.ops.elementwise import log
 from nnmed.ops.loss_base import (
     OnePassLoss,
@@ -172,12 +172,12 @@ def binary_cross_entropy(input, target, weight=None, *, reduction: str = "mean")
     Raises
     ------
     UsageError
-        If an input lies outside [0, 1] or is NaN.
+        If an input lies outside [0, 1] or is NaN. On a GPU, the loss is NaN instead.
     """
     name = "binary_cross_entropy"
     x, target, weights = check_binary(name, input, target, dict(weight=weight), reduction)
     p = x._array
-    if p.size and not (p.min() >= 0 and p.max() <= 1):
+    if is_checked(p) and p.size and not (p.min() >= 0 and p.max() <= 1):
         raise UsageError(
             f"{name}: input holds values outside [0, 1] (from {p.min()} to {p.max()}): pass "
             "probabilities, or logits to binary_cross_entropy_with_logits"
@@ -189,7 +189,7 @@ def check_binary(name, input, target, weights, reduction):
     """Return input and target as tensors, and the constant weights as arrays."""
     check_reduction(name, reduction)
     x, target = as_tensor(input), as_tensor(target)
-    weights = {key: constant(name, key, w) for key, w in weights.items()}
+    weights = {key: constant(name, key, w, x) for key, w in weights.items()}
     check_same_dtype(name, input=x, target=target, **weights)
     if x.shape != target.shape:
         raise ShapeError(f"{name}: target {target.shape} must have the shape of input {x.shape}")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import operator
 
-import numpy as np
-
 from nnmed.autograd import Tensor
-from nnmed.errors import DTypeError
-from nnmed.ops.arguments import as_tensor, broadcast_shapes, operands
+from nnmed.backend.arrays import in_memory_order
+from nnmed.errors import DeviceError, DTypeError
+from nnmed.ops.arguments import as_tensor, broadcast_shapes, operands, wrap
 
 
 def _compare(function, description):
@@ -16,9 +15,14 @@ def _compare(function, description):
         if b is None:
             return NotImplemented  # ``x == None`` is Python's False
         a, b = operands(a, b)
+        if type(a._array) is not type(b._array):
+            raise DeviceError(
+                f"{function.__name__}: operands live on different devices ({a.device}, "
+                f"{b.device}); move them to one with .to(device)"
+            )
         if a._array.shape != b._array.shape:
             broadcast_shapes(a._array.shape, b._array.shape)  # or a ShapeError
-        return _wrap(function(a._array, b._array))
+        return wrap(in_memory_order(function, a._array, b._array))
 
     compare.__name__, compare.__doc__ = function.__name__, f"Return where ``{description}``."
     return compare
@@ -44,7 +48,7 @@ def logical_or(a, b) -> Tensor:
 
 def logical_not(x) -> Tensor:
     """Return where the bool tensor `x` does not hold; integers have their bits inverted."""
-    return _wrap(~_no_float(as_tensor(x))._array)
+    return wrap(in_memory_order(operator.invert, _no_float(as_tensor(x))._array))
 
 
 _and = _compare(operator.and_, "a & b")
@@ -55,8 +59,3 @@ def _no_float(x: Tensor) -> Tensor:
     if x.dtype.kind == "f":
         raise DTypeError(f"&, | and ~ are for bool and integer tensors, not {x.dtype}")
     return x
-
-
-def _wrap(value) -> Tensor:
-    # NumPy compares 0-d arrays to scalars.
-    return Tensor._wrap(np.asarray(value) if isinstance(value, np.generic) else value)

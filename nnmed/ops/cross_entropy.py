@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from nnmed.autograd import Tensor
+from nnmed.backend.arrays import array_module
 from nnmed.errors import DTypeError, ShapeError, UsageError
 from nnmed.kernels import select
-from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, is_checked
 from nnmed.ops.loss_base import OnePassLoss, array_of, check_reduction, constant, per_element
 from nnmed.ops.reduction import sum
 from nnmed.ops.shape import reshape, unsqueeze
@@ -145,7 +146,8 @@ def cross_entropy(
         If logits, probabilities and weight are not floats of one dtype, or class indices
         are not integers.
     UsageError
-        If a class index lies outside [0, C), naming it; or an option makes no sense.
+        If a class index lies outside [0, C), naming it (not on a GPU, where looking for it
+        would wait for the card); or an option makes no sense.
     GradientError
         If the weight requires a gradient.
     """
@@ -155,7 +157,7 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise UsageError(f"{name}: label_smoothing must lie in [0, 1], got {label_smoothing}")
     x, target = as_tensor(input), as_tensor(target)
-    weight = constant(name, "weight", weight)
+    weight = constant(name, "weight", weight, x)
     check_same_dtype(name, input=x, weight=weight)
     check_classes(name, x, weight)
     soft = target.shape == x.shape
@@ -204,7 +206,7 @@ def check_indices(name, x, target, ignore_index) -> None:
             f"{x.shape}"
         )
     labels, classes = target._array, x.shape[1]
-    if labels.size and (labels.min() < 0 or labels.max() >= classes):
+    if is_checked(labels) and labels.size and (labels.min() < 0 or labels.max() >= classes):
         bad = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
         if bad.any():
             place = tuple(int(i[0]) for i in np.nonzero(bad))
@@ -216,9 +218,9 @@ def check_indices(name, x, target, ignore_index) -> None:
 
 def target_rows(x, target, weight, label_smoothing, ignore_index):
     """Return q, (N, C, ...): constant, since neither labels nor weights are variables."""
-    classes = x.shape[1]
+    classes, target = x.shape[1], target.astype(np.int64)  # else -100 is beyond the range of uint8
     axis = (classes,) + (1,) * (target.ndim - 1)
-    labels = np.arange(classes).reshape(axis)
+    labels = array_module(target).arange(classes).reshape(axis)
     q = (labels == np.expand_dims(target, 1)).astype(x.dtype)
     q *= 1 - label_smoothing
     q += label_smoothing / classes
@@ -227,6 +229,6 @@ def target_rows(x, target, weight, label_smoothing, ignore_index):
     return np.where(np.expand_dims(target == ignore_index, 1), x.dtype.type(0), q)
 
 
-def per_row(dy: Tensor, reduction: str, divisor: float) -> Tensor:
+def per_row(dy: Tensor, reduction: str, divisor) -> Tensor:
     """Return the gradient that reaches each row's loss, ready to broadcast to (N, C, ...)."""
     return unsqueeze(dy, 1) if reduction == "none" else per_element(dy, reduction, divisor)

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from nnmed.autograd import Tensor
+from nnmed.backend.arrays import array_module
 from nnmed.backend.random import draw_key
 from nnmed.errors import ShapeError
 from nnmed.kernels import select
@@ -88,13 +89,15 @@ def _alpha_dropout(x, ones, p, training, stream):
     if p == 1:
         return x * 0.0
     a = 1 / math.sqrt((1 - p) * (1 + p * _ALPHA**2))
-    factor = np.asarray(np.multiply(_dropped(ones, p, stream) > 0, a, dtype=x.dtype))
-    offset = np.asarray((factor - a * (1 - p)) * _ALPHA)
+    xp = array_module(x._array)
+    factor = xp.asarray(xp.multiply(_dropped(ones, p, stream) > 0, a, dtype=x.dtype))
+    offset = xp.asarray((factor - a * (1 - p)) * _ALPHA)
     return x * Tensor._wrap(factor) + Tensor._wrap(offset)
 
 
 def _ones_per_channel(x, leading: int):
-    return np.ones(x.shape[:leading] + (1,) * (x.ndim - leading), x.dtype)
+    shape = x.shape[:leading] + (1,) * (x.ndim - leading)
+    return array_module(x._array).ones(shape, x.dtype)
 
 
 def _dropped(ones, p, stream):

@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from nnmed.autograd import Tensor
+from nnmed.backend.arrays import to_device
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
-from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, is_checked
 from nnmed.ops.binary_cross_entropy import softplus_of_minus
 from nnmed.ops.cross_entropy import per_row, target_rows
 from nnmed.ops.elementwise import exp
@@ -59,7 +60,7 @@ class Focal(OnePassLoss):
         slope = safe**self.gamma + self.gamma * safe ** (self.gamma - 1) * right * entropy
         slope = where(wrong == 0, float(self.gamma == 0), slope)
         slope = slope * sum(weighted, 1, keepdim=True)
-        count = int((target._array != -1).sum())
+        count = (target._array.astype(np.int64) != -1).sum()
         return per_row(dy, self.reduction, count) * slope * (p - hot), None
 
     def flops(self, inputs, output):
@@ -136,11 +137,12 @@ def sigmoid_focal_loss(
     if x.shape != t.shape:
         raise ShapeError(f"{name}: targets {t.shape} must have the shape of inputs {x.shape}")
     positive = t._array == 1
-    if not (positive | (t._array == 0)).all():
+    if is_checked(positive) and not (positive | (t._array == 0)).all():
         raise UsageError(f"{name}: targets must be 0 or 1")
     losses = _focal(where(Tensor._wrap(positive), x, -x), gamma)
     if alpha >= 0:
-        losses = losses * Tensor._wrap(np.where(positive, alpha, 1 - alpha).astype(x.dtype))
+        weights = np.where(positive, x.dtype.type(alpha), x.dtype.type(1 - alpha))
+        losses = losses * Tensor._wrap(weights)
     return reduced(losses, reduction)
 
 
@@ -161,12 +163,12 @@ def _class_weights(name, alpha, x):
     if x.shape[1] == 1:
         if weights.size != 1 or not 0 <= float(weights.reshape(())) <= 1:
             raise UsageError(f"{name}: alpha must be a number in [0, 1] for one logit, got {alpha}")
-        return np.array([1 - weights.item(), weights.item()], x.dtype)
-    if weights.shape != (x.shape[1],):
+        weights = np.array([1 - weights.item(), weights.item()], x.dtype)
+    elif weights.shape != (x.shape[1],):
         raise ShapeError(
             f"{name}: alpha {weights.shape} must hold a number for each of the {x.shape[1]} classes"
         )
-    return weights
+    return to_device(weights, x.device)
 
 
 def _check_gamma(name, gamma) -> None:

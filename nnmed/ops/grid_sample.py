@@ -24,8 +24,9 @@ import numpy as np
 
 from nnmed import kernels
 from nnmed.autograd import Op, Tensor
+from nnmed.backend.arrays import array_module, to_device
 from nnmed.errors import ShapeError, UsageError
-from nnmed.ops.arguments import as_tensor, check_same_dtype, sequence
+from nnmed.ops.arguments import as_tensor, check_same_dtype, is_checked, sequence
 from nnmed.ops.linalg import matmul
 from nnmed.ops.selection import where
 from nnmed.ops.shape import permute, reshape, stack, transpose
@@ -211,11 +212,11 @@ class _Edge(NamedTuple):
             span = size - 1 - 2 * low
             flips = np.floor((position - low) / span) if span else np.zeros_like(position)
             odd = flips % 2 == 1
-            slope[odd] = -1
+            slope = np.where(odd, -1, slope)
             shift = np.where(odd, 2 * low + (flips + 1) * span, -flips * span)
             position = position * slope + shift
         below, above = position <= 0, position >= size - 1
-        slope[below | above] = 0
+        slope = np.where(below | above, 0, slope)
         return slope, np.where(below, 0, np.where(above, size - 1, shift))
 
 
@@ -240,17 +241,16 @@ def _taps(grid, sizes, mode, edge):
         slope, shift = (np.stack(parts).astype(position.dtype) for parts in zip(*folds))
         position = position * Tensor._wrap(slope) + Tensor._wrap(shift)
     first, weights = _WEIGHTS[mode](position)
-    taps, size = len(weights), math.prod(sizes)
+    xp, taps, size = array_module(grid._array), len(weights), math.prod(sizes)
     index, weight, stride = None, None, 1
     for axis, length in enumerate(sizes):
-        pixels = first[axis] + np.arange(taps, dtype=first.dtype).reshape(-1, 1, 1)
+        pixels = first[axis] + xp.arange(taps, dtype=first.dtype).reshape(-1, 1, 1)
         if edge.padding_mode != "zeros" and mode == "bicubic":
             slope, shift = edge.fold(pixels, length)
             pixels = pixels * slope + shift
         pixels = pixels.astype(np.intp)
         outside = pixels.view(np.uintp) >= length  # as unsigned numbers, negative ones are huge
-        steps = pixels * stride
-        np.putmask(steps, outside, -size)  # negative, whatever is added to it
+        steps = np.where(outside, -size, pixels * stride)  # negative, whatever is added to it
         stride *= length
         if index is None:
             index, weight = steps, weights[:, axis]
@@ -266,13 +266,18 @@ def _positions(grid, sizes, align_corners) -> Tensor:
     """Return the grid in pixels, with 0 the centre of the first one."""
     array = grid._array
     known = np.abs(array) <= _FAR  # False for NaN
-    if not known.all():
+    if not (is_checked(known) and known.all()):
         limits = np.where(np.isnan(array), -1, np.sign(array) * _FAR)
         grid = where(Tensor._wrap(known), grid, Tensor._wrap(limits.astype(array.dtype)))
     lengths = np.array(sizes, array.dtype).reshape(-1, 1, 1)
     if align_corners:
-        return (grid + 1) * Tensor._wrap((lengths - 1) / 2)
-    return (grid + 1) * Tensor._wrap(lengths / 2) - 0.5
+        return (grid + 1) * _beside(grid, (lengths - 1) / 2)
+    return (grid + 1) * _beside(grid, lengths / 2) - 0.5
+
+
+def _beside(tensor: Tensor, array) -> Tensor:
+    """Return a constant of a few numbers as a tensor on the device of another."""
+    return Tensor._wrap(to_device(array, tensor.device))
 
 
 def _nearest(position):
@@ -339,6 +344,7 @@ def affine_grid(theta, size, align_corners=None) -> Tensor:
     lines = [_line(n, align_corners, theta.dtype) for n in size[2:]]
     axes = np.meshgrid(*lines, indexing="ij")[::-1]
     places = np.stack([*axes, np.ones_like(axes[0])], axis=-1).reshape(-1, dims + 1)
+    places = _beside(theta, places)
     return reshape(matmul(places, transpose(theta, 1, 2)), (size[0], *size[2:], dims))
 
 

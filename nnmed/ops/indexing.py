@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from nnmed.autograd import Op, Tensor
-from nnmed.backend.arrays import is_channels_last, zeros_channels_last
+from nnmed.backend.arrays import (
+    array_module,
+    is_array,
+    is_channels_last,
+    to_device,
+    zeros_channels_last,
+)
 from nnmed.errors import OutOfRangeError, ShapeError
 from nnmed.ops.arguments import as_tensor
 
@@ -39,7 +45,10 @@ class GetItem(Op):
 
 
 class AddAt(Op):
-    """y = zeros with x added at index (several times where it repeats),   dx = dy[index]"""
+    """y = zeros with x added at index (several times where it repeats),   dx = dy[index]
+
+    On a GPU, numbers for one place are added in any order: last bits may differ between runs.
+    """
 
     forward_latex = r"y_j = \sum_{k:\, i(k) = j} x_k"
     backward_latex = {
@@ -50,10 +59,13 @@ class AddAt(Op):
         self.index, self.shape, self.channels_last = index, shape, channels_last
 
     def forward(self, x):
-        zeros = zeros_channels_last if self.channels_last else np.zeros
-        y = zeros(self.shape, x.dtype)
+        xp = array_module(x)
+        if self.channels_last:
+            y = zeros_channels_last(self.shape, x.dtype, xp)
+        else:
+            y = xp.zeros(self.shape, x.dtype)
         if _may_repeat(self.index):
-            np.add.at(y, self.index, x)
+            xp.add.at(y, self.index, x)
         else:
             y[self.index] = x
         return y
@@ -63,9 +75,16 @@ class AddAt(Op):
 
 
 def getitem(x, index) -> Tensor:
-    """Return ``x[index]`` by NumPy's rules; a view for integers and slices."""
+    """Return ``x[index]`` by NumPy's rules; a view for integers and slices.
+
+    An index may lie on either device. On a GPU, arrays of integers are not checked, since that
+    would wait for the card: what is out of range wraps around.
+    """
     x = as_tensor(x)
-    index = tuple(_plain(i) for i in index) if isinstance(index, tuple) else _plain(index)
+    if isinstance(index, tuple):
+        index = tuple(_plain(i, x.device) for i in index)
+    else:
+        index = _plain(index, x.device)
     try:
         return GetItem(index)(x)
     except (IndexError, ValueError) as error:  # a step of 0 is a ValueError
@@ -74,18 +93,22 @@ def getitem(x, index) -> Tensor:
         ) from None
 
 
-def _plain(index):
-    """Return one part of an index without tensors; arrays and sequences as fresh arrays."""
+def _plain(index, device: str):
+    """Return one part of an index without tensors; arrays and sequences as fresh arrays there."""
     if isinstance(index, Tensor):
         index = index._array
     if index is None or index is ... or isinstance(index, (int, slice, np.integer, np.bool_)):
         return index
-    index = np.array(index)
+    index = index.copy() if is_array(index) else np.array(index)
     if index.dtype.kind not in "biu" and index.size:
         raise ShapeError(f"an index must be integer or bool, got {index.dtype}")
-    return index if index.size else index.astype(np.int64)
+    return to_device(index if index.size else index.astype(np.int64), device)
 
 
 def _may_repeat(index) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(part, np.ndarray) and part.dtype != bool for part in parts)
+    return any(not _is_basic(part) and part.dtype != bool for part in parts)
+
+
+def _is_basic(part) -> bool:
+    return part is None or part is ... or isinstance(part, (int, slice, np.generic))

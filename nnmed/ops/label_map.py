@@ -10,7 +10,7 @@ from nnmed.autograd import Tensor
 from nnmed.backend.arrays import array_module, empty_like
 from nnmed.errors import DTypeError, ShapeError, UsageError
 from nnmed.ops.activation import sigmoid
-from nnmed.ops.arguments import as_tensor, check_same_dtype
+from nnmed.ops.arguments import as_tensor, check_same_dtype, is_checked
 from nnmed.ops.shape import concatenate
 from nnmed.ops.softmax import softmax
 
@@ -64,10 +64,15 @@ class Segmentation(NamedTuple):
         images, classes = self.input.shape[:2]
         labels = self.labels.reshape(images, -1)
         kept = None if self.kept is None else self.kept.reshape(images, -1)
-        result = np.empty((images, max(classes, 2)), self.input.dtype)
-        for n, row in enumerate(labels):
-            row = row if kept is None else row[kept[n]]
-            result[n] = np.bincount(row, minlength=result.shape[1])
+        result = array_module(labels).empty((images, max(classes, 2)), self.input.dtype)
+        if is_checked(labels):
+            for n, row in enumerate(labels):
+                row = row if kept is None else row[kept[n]]
+                result[n] = np.bincount(row, minlength=result.shape[1])
+        else:  # bincount asks the host how many labels there are
+            for label in range(result.shape[1]):
+                here = labels == label
+                result[:, label] = (here if kept is None else here & kept).sum(axis=1)
         return result[:, 1:] if classes == 1 else result
 
     def count(self) -> int:
@@ -85,7 +90,8 @@ def segmentation(name: str, input, target, ignore_index: int) -> Segmentation:
     DTypeError
         Unless the input is float and the target integer or bool.
     UsageError
-        If the target holds a label that is no class and not ignored.
+        If the target holds a label that is no class and not ignored. On a GPU, where looking
+        for it would wait for the card, the input returned is NaN instead.
     """
     x, target = as_tensor(input), as_tensor(target)
     check_same_dtype(name, input=x)
@@ -106,7 +112,12 @@ def segmentation(name: str, input, target, ignore_index: int) -> Segmentation:
         )
     if labels.dtype == bool:
         labels = labels.view(np.uint8)
-    kept = _kept(name, labels, max(x.shape[1], 2), ignore_index)
+    classes = max(x.shape[1], 2)
+    if is_checked(labels):
+        kept = _kept(name, labels, classes, ignore_index)
+    else:
+        kept, wrong = _unchecked(labels, classes, ignore_index)
+        x = x * Tensor._wrap(np.where(wrong, x.dtype.type(np.nan), x.dtype.type(1)))
     if kept is not None:
         labels = array_module(labels).where(kept, labels, 0)
     # A copy, which no later change of the target can reach; small numbers compare faster.
@@ -130,3 +141,13 @@ def _kept(name, labels, classes, ignore_index):
             f"name the label to ignore as ignore_index"
         )
     return None if kept.all() else kept
+
+
+def _unchecked(labels, classes, ignore_index):
+    """Return where labels are not ignored, or None if none can be, and whether any is wrong."""
+    numbers = labels.astype(np.int64)  # a number beyond the range of uint8 is not compared with it
+    wrong = (numbers < 0) | (numbers >= classes)
+    if labels.dtype.kind == "u" and ignore_index < 0:
+        return None, wrong.any()
+    kept = numbers != ignore_index
+    return kept, (kept & wrong).any()

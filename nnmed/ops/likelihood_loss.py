@@ -6,7 +6,7 @@ import math
 
 from nnmed.autograd import Tensor
 from nnmed.errors import ShapeError, UsageError
-from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, operands
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, is_checked, operands
 from nnmed.ops.elementwise import exp, log
 from nnmed.ops.loss_base import REDUCTIONS, check_reduction, reduced
 from nnmed.ops.selection import where
@@ -114,7 +114,7 @@ def gaussian_nll_loss(
     check_same_dtype(name, input=x, target=target, var=var)
     if not eps > 0:
         raise UsageError(f"{name}: eps must be positive, got {eps}")
-    if (var._array < 0).any():
+    if is_checked(var._array) and (var._array < 0).any():
         raise UsageError(f"{name}: var must not be negative, its least value is {var.min().item()}")
     if var.ndim and var.shape != x.shape:
         var = _along(name, var, x.shape)

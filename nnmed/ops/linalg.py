@@ -102,7 +102,7 @@ class Einsum(Op):
         self.keep(inputs=[i for i, need in enumerate(self.needs) if wanted > need])
         with blas_single_thread():
             y = np.einsum(self._equation(), *arrays, optimize=True)
-        return np.array(y) if np.may_share_memory(y, arrays[0]) else y
+        return y.copy() if np.may_share_memory(y, arrays[0]) else y
 
     def backward(self, dy):
         return tuple(

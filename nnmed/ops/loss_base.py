@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from nnmed.autograd import Op, Tensor
-from nnmed.backend.arrays import array_module
+from nnmed.backend.arrays import array_module, is_array
 from nnmed.errors import GradientError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.reduction import mean, sum
@@ -43,9 +45,16 @@ class OnePassLoss(Op):
         return super().fused_backward(dy) if self.needs[1] else (self.input_gradient(dy), None)
 
 
-def per_element(dy: Tensor, reduction: str, count: float) -> Tensor:
-    """Return the gradient that reaches each element's loss, ready to broadcast."""
-    return dy * (1 / (count or 1)) if reduction == "mean" else dy
+def per_element(dy: Tensor, reduction: str, count) -> Tensor:
+    """Return the gradient that reaches each element's loss, ready to broadcast.
+
+    `count` is a number, or a 0-d array where the host does not know it.
+    """
+    if reduction != "mean":
+        return dy
+    if is_array(count):
+        return dy / Tensor._wrap(np.where(count == 0, 1, count).astype(dy.dtype))
+    return dy * (1 / (count or 1))
 
 
 def check_reduction(name: str, reduction: str, allowed=REDUCTIONS) -> None:
@@ -62,8 +71,8 @@ def reduced(losses: Tensor, reduction: str) -> Tensor:
     return mean(losses) if reduction == "mean" else sum(losses)
 
 
-def constant(name: str, argument: str, value) -> Tensor | None:
-    """Return a weight (or None) as a copy, which no later change can reach.
+def constant(name: str, argument: str, value, x: Tensor) -> Tensor | None:
+    """Return a weight (or None) as a copy on the device of x, which no later change can reach.
 
     Raises GradientError if it asks for a gradient, which the loss does not give.
     """
@@ -73,7 +82,8 @@ def constant(name: str, argument: str, value) -> Tensor | None:
         raise GradientError(
             f"{name}: the loss has no gradient with respect to {argument}; pass {argument}.detach()"
         )
-    return Tensor(value)
+    copy = Tensor(value)
+    return copy if copy.device == x.device else copy.to(x.device)
 
 
 def array_of(tensor: Tensor | None):

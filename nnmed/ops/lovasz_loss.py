@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nnmed.autograd import Tensor
+from nnmed.backend.arrays import array_module
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.activation import relu
@@ -84,7 +85,7 @@ def lovasz_softmax_loss(
     truth = maps.one_hot()
     hit, p = Tensor._wrap(truth == 1), maps.probabilities
     losses = _extension(maps, where(hit, 1.0 - p, p), truth, batch)
-    counted = np.ones(losses.shape, losses.dtype)
+    counted = array_module(truth).ones(losses.shape, losses.dtype)
     if classes == "present":
         counted[...] = truth.any((*((0,) if batch else ()), *range(2, truth.ndim)))
     share = counted / np.maximum(counted.sum(-1, keepdims=True), 1)
@@ -97,7 +98,7 @@ def _extension(maps, errors: Tensor, truth, batch: bool, positive=lambda x: x) -
     The weights depend on the order of the errors alone, so they are constant wherever the
     loss has a gradient.
     """
-    kept = np.ones(truth.shape, bool) if maps.kept is None else maps.kept[:, None]
+    kept = np.ones_like(truth, bool) if maps.kept is None else maps.kept[:, None]
     inside, kept = truth == 1, np.broadcast_to(kept, truth.shape)
     errors, inside, kept = (
         _as_rows(t, batch) for t in (errors, Tensor._wrap(inside), Tensor._wrap(kept))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from nnmed.autograd import Tensor
+from nnmed.backend.arrays import array_module
 from nnmed.errors import DTypeError, ShapeError, UsageError
 from nnmed.ops.activation import relu
-from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, operands
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, is_checked, operands
 from nnmed.ops.binary_cross_entropy import BCEWithLogits, check_binary, softplus_of_minus
 from nnmed.ops.cross_entropy import check_classes, check_indices
 from nnmed.ops.loss_base import check_reduction, constant, reduced
@@ -83,7 +84,8 @@ def multi_margin_loss(
     check_reduction(name, reduction)
     if p not in (1, 2):
         raise UsageError(f"{name}: p must be 1 or 2, got {p}")
-    x, target, weight = as_tensor(input), as_tensor(target), constant(name, "weight", weight)
+    x, target = as_tensor(input), as_tensor(target)
+    weight = constant(name, "weight", weight, x)
     check_same_dtype(name, input=x, weight=weight)
     check_classes(name, x, weight)
     unbatched = x.ndim == 1
@@ -93,7 +95,7 @@ def multi_margin_loss(
         raise ShapeError(f"{name}: input must be (N, C) or (C,), got {x.shape}")
     check_indices(name, x, target, ignore_index=None)
     labels = target._array
-    right = Tensor._wrap(np.arange(x.shape[1]) == labels[:, None])
+    right = Tensor._wrap(array_module(labels).arange(x.shape[1]) == labels[:, None])
     over = relu(x - sum(where(right, x, 0.0), 1, keepdim=True) + margin)
     over = where(right, 0.0, over if p == 1 else over * over)
     losses = mean(over, 1)
@@ -140,16 +142,14 @@ def multilabel_margin_loss(input, target, *, reduction: str = "mean") -> Tensor:
 
 def _counts(name, target):
     """Return how often each class stands before the first -1, (N, C)."""
-    classes = target.shape[1]
-    listed = np.logical_and.accumulate(target != -1, axis=1)
+    classes, target = target.shape[1], target.astype(np.int64)
+    listed = (target == -1).cumsum(axis=1, dtype=np.int64) == 0
     bad = listed & ((target < 0) | (target >= classes))
-    if bad.any():
+    if is_checked(bad) and bad.any():
         place = tuple(int(i[0]) for i in np.nonzero(bad))
         raise UsageError(
             f"{name}: target holds class index {int(target[place])} at {place}, but there are "
             f"{classes} classes: 0 to {classes - 1}, then -1"
         )
-    counts = np.zeros(target.shape, np.int64)
-    cases, _ = np.nonzero(listed)
-    np.add.at(counts, (cases, target[listed]), 1)
-    return counts
+    same = target[:, :, None] == array_module(target).arange(classes)
+    return (same & listed[:, :, None]).sum(axis=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from nnmed.autograd import Tensor, is_grad_enabled
-from nnmed.backend.arrays import DEVICES, to_device
+from nnmed.backend.arrays import DEVICES
 from nnmed.errors import GradientError
 from nnmed.ops import (
     comparison,
@@ -22,6 +22,7 @@ from nnmed.ops import (
     softmax,
 )
 from nnmed.ops.arguments import cast
+from nnmed.ops.device import ToDevice
 
 
 def _swapped(function):
@@ -50,14 +51,18 @@ def _in_place(function, sign):
 def _to(self: Tensor, target) -> Tensor:
     """Return the tensor on a device (``"cpu"``, ``"gpu"``) or with a dtype."""
     if isinstance(target, str) and (target in DEVICES or target.startswith("cuda")):
-        array = to_device(self._array, target)
-        return self if array is self._array else Tensor._wrap(array)
+        return self if target == self.device else ToDevice(target)(self)
     return cast(self, target)
 
 
 def _cpu(self: Tensor) -> Tensor:
     """Return the tensor on the CPU."""
     return _to(self, "cpu")
+
+
+def _cuda(self: Tensor) -> Tensor:
+    """Return the tensor on the GPU."""
+    return _to(self, "gpu")
 
 
 def _float(self: Tensor) -> Tensor:
@@ -118,6 +123,6 @@ def attach() -> None:
         shape.reshape,
         selection.clip,
     )
-    Tensor.to, Tensor.cpu = _to, _cpu
+    Tensor.to, Tensor.cpu, Tensor.cuda = _to, _cpu, _cuda
     Tensor.float, Tensor.double, Tensor.long = _float, _double, _long
     Tensor.T = property(_transposed)

@@ -54,7 +54,8 @@ def nll_loss(
     """
     name = "nll_loss"
     check_reduction(name, reduction)
-    x, target, weight = as_tensor(input), as_tensor(target), constant(name, "weight", weight)
+    x, target = as_tensor(input), as_tensor(target)
+    weight = constant(name, "weight", weight, x)
     check_same_dtype(name, input=x, weight=weight)
     check_classes(name, x, weight)
     unbatched = x.ndim == 1

@@ -6,7 +6,8 @@ import numpy as np
 
 from nnmed import kernels
 from nnmed.autograd import Op, Tensor
-from nnmed.errors import GradientError, ShapeError, UsageError
+from nnmed.backend.arrays import array_module
+from nnmed.errors import DeviceError, GradientError, ShapeError, UsageError
 from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype
 from nnmed.ops.reduction import mean, sum
 from nnmed.ops.shape import reshape
@@ -192,7 +193,7 @@ def batch_norm(
 def affine_inputs(length, dtype, weight, bias) -> list:
     """Return weight and bias, as far as they are there; a bias alone gets a weight of ones."""
     if bias is not None and weight is None:
-        weight = Tensor._wrap(np.ones(length, dtype))
+        weight = Tensor._wrap(array_module(bias._array).ones(length, dtype))
     return [t for t in (weight, bias) if t is not None]
 
 
@@ -211,8 +212,16 @@ def update_running(running, statistic, momentum) -> None:
 
 
 def check_lengths(function, x, tensors) -> None:
-    """Raise ShapeError unless the tensors that are there have one number a channel of `x`."""
+    """Raise an error unless the tensors that are there have one number a channel of `x`.
+
+    They must be on its device.
+    """
     for name, tensor in tensors.items():
+        if tensor is not None and type(tensor._array) is not type(x._array):
+            raise DeviceError(
+                f"{function}: {name} is on {tensor.device}, the input on {x.device}; move them to "
+                "one with .to(device)"
+            )
         if tensor is not None and tensor.shape != (x.shape[1],):
             raise ShapeError(
                 f"{function}: {name} must have shape ({x.shape[1]},), one number a channel of "

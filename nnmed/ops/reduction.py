@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nnmed.autograd import Op, Tensor
-from nnmed.backend.arrays import array_module
+from nnmed.backend.arrays import array_module, in_memory_order
 from nnmed.backend.products import channel_sums
 from nnmed.errors import DTypeError, ShapeError, UsageError
 from nnmed.kernels.elementwise import quietly
@@ -103,7 +103,7 @@ class Extremum(Op):
 
     def forward(self, x):
         y = (x.max if self.largest else x.min)(axis=self.dims, keepdims=True)
-        self.keep(attained=(x == y) | ((x != x) & (y != y)))
+        self.keep(attained=in_memory_order(_same, x, y))
         return y if self.keepdim else y.reshape([
             n for i, n in enumerate(x.shape) if i not in self.dims
         ])  # fmt: skip
@@ -111,11 +111,15 @@ class Extremum(Op):
     def backward(self, dy):
         attained = self.kept["attained"]
         count = attained.sum(axis=self.dims, keepdims=True)
-        share = Tensor._wrap((attained / count).astype(dy.dtype))
-        return _repeat(dy, self.input_shapes[0], self.dims) * share
+        share = in_memory_order(np.true_divide, attained, count).astype(dy.dtype)
+        return _repeat(dy, self.input_shapes[0], self.dims) * Tensor._wrap(share)
 
     def flops(self, inputs, output):
         return int(np.prod(inputs[0], dtype=np.int64))
+
+
+def _same(x, y):
+    return (x == y) | ((x != x) & (y != y))
 
 
 def sum(x, dim=None, keepdim=False, *, axis=None, keepdims=False) -> Tensor:
@@ -190,15 +194,23 @@ def _extremum(x, largest, dim, keepdim):
         return _shared_extremum(x, largest, None, keepdim)
     dim = dimension(dim, x.ndim)
     if x.ndim == 0:
-        return ValuesAndIndices(clone(x), Tensor._wrap(np.zeros((), np.int64)))
+        zero = array_module(x._array).zeros((), np.int64)
+        return ValuesAndIndices(clone(x), Tensor._wrap(zero))
     indices = _arg_extremum(x, largest, dim, True)._array
-    grid = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
-    grid[dim] = indices
+    grid = [_along(axis, indices) for axis in range(x.ndim)]
+    grid[dim] = Tensor._wrap(indices)
     values, indices = getitem(x, tuple(grid)), Tensor._wrap(indices)
     if not keepdim:
         shape = x.shape[:dim] + x.shape[dim + 1 :]
         values, indices = reshape(values, shape), reshape(indices, shape)
     return ValuesAndIndices(values, indices)
+
+
+def _along(axis: int, array) -> Tensor:
+    """Return the positions along an axis of `array`, to be broadcast."""
+    shape = [1] * array.ndim
+    shape[axis] = -1
+    return Tensor._wrap(array_module(array).arange(array.shape[axis]).reshape(shape))
 
 
 def _shared_extremum(x, largest, dim, keepdim) -> Tensor:

@@ -341,7 +341,7 @@ def _inverse_squares(volumes):
 def _cross_entropy(name, maps: Segmentation, weight):
     """Return the mean cross-entropy of the pixels that are not ignored, 0 if there are none."""
     x, kept = maps.input, maps.kept
-    weight = constant(name, "weight", weight)
+    weight = constant(name, "weight", weight, x)
     if x.shape[1] > 1:
         reduction = "mean" if maps.count() else "sum"
         return cross_entropy(x, maps.marked(), weight, ignore_index=-1, reduction=reduction)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nnmed.autograd import Op, Tensor
+from nnmed.backend.arrays import in_memory_order
 from nnmed.errors import UsageError
 from nnmed.ops.arguments import as_float, as_tensor, broadcast_shapes, operands, plain_number
 from nnmed.ops.shape import broadcast_operands, broadcast_to
@@ -29,7 +30,7 @@ class Maximum(Op):
 
     def forward(self, a, b):
         self.keep(inputs=(0, 1))
-        return np.maximum(a, b)
+        return in_memory_order(np.maximum, a, b)
 
     def backward(self, dy):
         a, b = self.inputs
@@ -50,7 +51,7 @@ class Minimum(Op):
 
     def forward(self, a, b):
         self.keep(inputs=(0, 1))
-        return np.minimum(a, b)
+        return in_memory_order(np.minimum, a, b)
 
     def backward(self, dy):
         a, b = self.inputs
@@ -67,13 +68,16 @@ class Clip(Op):
         self.low, self.high = low, high
 
     def forward(self, x):
+        self.keep(inside=in_memory_order(self._is_inside, x))
+        return in_memory_order(lambda x: np.clip(x, self.low, self.high), x)
+
+    def _is_inside(self, x):
         inside = np.ones_like(x, bool)
         if self.low is not None:
             inside &= x >= self.low
         if self.high is not None:
             inside &= x <= self.high
-        self.keep(inside=inside)
-        return np.clip(x, self.low, self.high)
+        return inside
 
     def backward(self, dy):
         # Not a product: 0 times an infinite dy would be NaN.
@@ -88,13 +92,12 @@ class Where(Op):
 
     def forward(self, condition, a, b):
         self.keep(inputs=(0,))
-        return np.where(condition, a, b)
+        return in_memory_order(np.where, condition, a, b)
 
     def backward(self, dy):
         condition = self.inputs[0]
-        zero = Tensor._wrap(np.zeros((), dy.dtype))
-        da = where(condition, dy, zero) if self.needs[1] else None
-        return None, da, where(condition, zero, dy) if self.needs[2] else None
+        da = where(condition, dy, 0.0) if self.needs[1] else None
+        return None, da, where(condition, 0.0, dy) if self.needs[2] else None
 
 
 def maximum(a, b) -> Tensor:
@@ -123,8 +126,8 @@ def clip(x, min: float | None = None, max: float | None = None) -> Tensor:
 
 def where(condition, a, b) -> Tensor:
     """Return `a` where `condition` holds and `b` elsewhere, broadcast."""
-    a, b = operands(a, b)
     condition = as_tensor(condition)
+    a, b = operands(a, b, beside=condition)
     condition = condition if condition.dtype == bool else condition != 0
     shape = broadcast_shapes(condition.shape, a.shape, b.shape)
     return Where()(condition, *(broadcast_to(t, shape) if t._requires_grad else t for t in (a, b)))

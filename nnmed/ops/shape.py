@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from nnmed.autograd import Op, Tensor
-from nnmed.backend.arrays import array_module, empty_channels_last, is_channels_last
+from nnmed.backend.arrays import array_module, empty_channels_last, is_channels_last, nhwc
 from nnmed.errors import ShapeError
 from nnmed.ops.arguments import (
     as_tensor,
@@ -140,11 +140,13 @@ class Concatenate(Op):
     def forward(self, *arrays):
         if not all(map(_is_picture, arrays)):
             return np.concatenate(arrays, self.dim)
-        # NumPy would choose the same order, but new memory.
+        # NumPy would choose the same order, but new memory; CuPy another order.
         shape = list(arrays[0].shape)
         shape[self.dim] = sum(array.shape[self.dim] for array in arrays)
-        y = empty_channels_last(shape, np.result_type(*arrays))
-        return np.concatenate(arrays, self.dim, out=y)
+        y = empty_channels_last(shape, arrays[0].dtype, array_module(arrays[0]))
+        axis = (0, y.ndim - 1, *range(1, y.ndim - 1))[self.dim]
+        np.concatenate([nhwc(array) for array in arrays], axis, out=nhwc(y))
+        return y
 
     def backward(self, dy):
         lengths = [shape[self.dim] for shape in self.input_shapes]
@@ -156,9 +158,8 @@ class Concatenate(Op):
 
 
 def _is_picture(array) -> bool:
-    """Tell whether an array on the CPU is (N, C, H, W) or larger, and channels-last alone."""
-    is_last = array.ndim > 3 and is_channels_last(array) and not array.flags.c_contiguous
-    return is_last and array_module(array) is np
+    """Tell whether an array is (N, C, H, W) or larger, and channels-last alone."""
+    return array.ndim > 3 and is_channels_last(array) and not array.flags.c_contiguous
 
 
 def reshape(x, *shape) -> Tensor:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from nnmed.autograd import Op, Tensor
+from nnmed.backend.arrays import array_module
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, cast, check_same_dtype, dimension
 from nnmed.ops.elementwise import exp
@@ -78,10 +79,18 @@ def logsumexp(input, dim, keepdim: bool = False) -> Tensor:
     """
     x = as_tensor(input)
     dim = dimension(dim, x.ndim)
-    largest = x._array.max(dim, keepdims=True, initial=-np.inf)
-    largest = Tensor._wrap(np.where(np.isfinite(largest), largest, 0).astype(x.dtype))
+    largest = Tensor._wrap(_largest(x._array, dim))
     total = exp(x - largest).sum(dim, keepdim=True).log() + largest
     return total if keepdim else total.squeeze(dim)
+
+
+def _largest(x, dim):
+    """Return the largest numbers along `dim`, and 0 where they are infinite or there are none."""
+    if not x.size:
+        shape = (*x.shape[:dim], 1, *x.shape[dim + 1 :])
+        return array_module(x).zeros(shape, x.dtype)
+    largest = x.max(axis=dim if x.ndim else None, keepdims=True)
+    return np.where(np.isfinite(largest), largest, 0).astype(x.dtype)
 
 
 def softmax(input, dim: int | None = None, *, dtype=None) -> Tensor:

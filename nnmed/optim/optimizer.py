@@ -109,8 +109,7 @@ class Optimizer:
             array, gradient = parameter._array, parameter.grad._array
             calls.append((array, gradient, *self._arguments(array, state, group)))
             parameter._version.count += 1
-        arrays = [array for array, *_ in calls]
-        kernels.select("optimizer", *arrays).update_all(self._kernel, calls)
+        update_all(self._kernel, calls)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -236,6 +235,20 @@ class Optimizer:
                 f"{self._name}: a parameter of shape {array.shape} is on "
                 f"{device_of(array)} and its gradient on {device_of(gradient)}"
             )
+        if any(hasattr(v, "dtype") and device_of(v) != device_of(array) for v in state.values()):
+            raise DeviceError(
+                f"{self._name}: the parameter of shape {array.shape} was moved to "
+                f"{device_of(array)} since the first step: move a model before making its optimizer"
+            )
+
+
+def update_all(name: str, calls: list[tuple]) -> None:
+    """Call the kernel `name` with each of the tuples of arguments, a device's all at once."""
+    by_device: dict = {}
+    for call in calls:
+        by_device.setdefault(device_of(call[0]), []).append(call)
+    for group in by_device.values():
+        kernels.select("optimizer", group[0][0]).update_all(name, group)
 
 
 def state_arrays(array, state: dict, *names: str, start: float = 0.0) -> list:

@@ -10,9 +10,9 @@ import copy
 
 import numpy as np
 
-from nnmed import kernels
 from nnmed.autograd import Tensor, no_grad
 from nnmed.errors import ModelError, UsageError
+from nnmed.optim.optimizer import update_all
 
 
 class AveragedModel:
@@ -188,7 +188,7 @@ def _move(averaged, current, weight: float) -> None:
         else:  # a counter: in float32 and then towards zero, as PyTorch rounds
             now, new = (t._array.astype(np.float32) for t in (mean, value))
             mean.data = (now * (1 - weight) + new * weight).astype(mean.dtype)
-    kernels.select("optimizer", *[array for array, *_ in calls]).update_all("average", calls)
+    update_all("average", calls)
 
 
 def _shapes(tensors: dict) -> dict:

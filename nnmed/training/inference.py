@@ -9,6 +9,7 @@ from nnmed.autograd import Tensor, no_grad
 from nnmed.data.loader import DataLoader
 from nnmed.nn import Module
 from nnmed.nn.utils import fold_batch_norms
+from nnmed.training.feed import device_of_model, feed
 
 
 @no_grad()
@@ -17,8 +18,8 @@ def predict_probabilities(
 ) -> np.ndarray:
     """Return the class probabilities of all samples, in order, as an array (N, K).
 
-    A copy of the model in evaluation does it, whose batch norms are folded into its
-    convolutions.
+    A copy of the model in evaluation, on the same device, does it; its batch norms are folded
+    into its convolutions.
 
     Parameters
     ----------
@@ -34,7 +35,9 @@ def predict_probabilities(
     from tqdm import tqdm
 
     results = []
-    for batch in tqdm(loader, progress, leave=False, disable=None if progress else True):
+    batches = feed(loader, device_of_model(model))
+    bar = tqdm(batches, progress, len(loader), leave=False, disable=None if progress else True)
+    for batch in bar:
         image = Tensor._wrap(batch.image)
         if not results:
             model = fold_batch_norms(model, image[:1])

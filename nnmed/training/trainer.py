@@ -16,13 +16,14 @@ from nnmed.nn.utils import clip_grad_norm_
 from nnmed.optim import Optimizer
 from nnmed.optim.lr_scheduler import ReduceLROnPlateau
 from nnmed.training import checkpoint
+from nnmed.training.feed import device_of_model, feed
 from nnmed.training.history import write_history
 
 LAST, BEST, HISTORY = "last.safetensors", "best.safetensors", "history.csv"
 
 
 class Trainer:
-    """Train a model, and be able to go on after any interruption.
+    """Train a model on the device where it is, and be able to go on after any interruption.
 
     After each epoch the folder holds ``last.safetensors`` (everything needed to go on),
     ``best.safetensors`` (the weights of the best epoch) and ``history.csv``. Everything
@@ -34,8 +35,9 @@ class Trainer:
     model : Module
     optimizer : Optimizer
     loss : callable (output Tensor, Batch) -> Tensor
-        Mean loss of a batch. Class weights are its business (``F.cross_entropy`` takes
-        them), balanced sampling is the loader's (`class_weights`).
+        Mean loss of a batch, whose arrays are on the model's device. Class weights are its
+        business (``F.cross_entropy`` takes them), balanced sampling is the loader's
+        (`class_weights`).
     epochs : int
     folder : str or Path
         An existing folder for checkpoints and history.
@@ -126,8 +128,9 @@ class Trainer:
             loader.set_epoch(epoch)
             # disable=None: no bar where stderr is no terminal
             batches = tqdm(
-                loader, f"epoch {epoch + 1}/{self.epochs}", leave=False, disable=None, unit="batch"
-            )
+                feed(loader, device_of_model(self.model)), f"epoch {epoch + 1}/{self.epochs}",
+                len(loader), leave=False, disable=None, unit="batch",
+            )  # fmt: skip
             row = {"epoch": epoch + 1, "lr": self.optimizer.param_groups[0]["lr"]}
             row["train_loss"] = self._train_epoch(batches, epoch)
             row.update(self.validate(self.model) if self.validate else {})

@@ -20,7 +20,8 @@ TARGETS = np.array([[0.0, 1, 1, 0], [1, 0, 1, 1]])
 
 def anchors(inputs, **kwargs):
     """sigmoid_focal_loss with constant targets of the input's dtype."""
-    return sigmoid_focal_loss(inputs, nnmed.Tensor(TARGETS.astype(inputs.dtype)), **kwargs)
+    targets = nnmed.Tensor(TARGETS.astype(inputs.dtype)).to(inputs.device)
+    return sigmoid_focal_loss(inputs, targets, **kwargs)
 
 
 def torch_anchors(torch, tensors, kwargs):

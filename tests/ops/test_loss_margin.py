@@ -47,7 +47,7 @@ def listed(rng):
 def soft_margin(input, **kwargs):
     """soft_margin_loss with constant labels: PyTorch gives no gradient by them."""
     labels = nnmed.Tensor(np.resize([-1, 1, 1], input.shape))
-    return soft_margin_loss(input, labels, **kwargs)
+    return soft_margin_loss(input, labels.to(input.device), **kwargs)
 
 
 def torch_soft_margin(torch, tensors, kwargs):

@@ -16,8 +16,8 @@ NO_STATISTICS = dict(running_mean=None, running_var=None, training=True)
 
 def with_statistics(input, weight=None, bias=None, eps=1e-5):
     """Batch norm outside training, with statistics of the input's dtype."""
-    mean, var = statistics(input.dtype)
-    return batch_norm(input, nnmed.from_numpy(mean), nnmed.from_numpy(var), weight, bias, eps=eps)
+    mean, var = (nnmed.from_numpy(s).to(input.device) for s in statistics(input.dtype))
+    return batch_norm(input, mean, var, weight, bias, eps=eps)
 
 
 def statistics(dtype):

@@ -18,7 +18,7 @@ LOOSE = dict(rtol=1e-3, atol=1e-4)
 
 def with_statistics(input, weight=None, bias=None):
     """Instance norm by running statistics of the input's dtype."""
-    mean, var = (nnmed.from_numpy(s) for s in statistics(input.dtype))
+    mean, var = (nnmed.from_numpy(s).to(input.device) for s in statistics(input.dtype))
     return instance_norm(input, mean, var, weight, bias, use_input_stats=False)
 
 

@@ -80,10 +80,6 @@ class _BatchNorm(_RunningNorm):
         """Normalise each channel of `input`; the shape stays."""
         self._check_dimensions(input)
         tracking = self.training and self.track_running_stats
-        count = int(self.num_batches_tracked) + 1 if tracking else 0
-        momentum = self.momentum
-        if momentum is None:  # the count of batches makes it their plain average
-            momentum = 1 / count if count else 0.0
         output = F.batch_norm(
             input,
             self.running_mean,
@@ -91,12 +87,18 @@ class _BatchNorm(_RunningNorm):
             self.weight,
             self.bias,
             self.training or not self.track_running_stats,
-            momentum,
+            self._momentum(tracking),
             self.eps,
         )
         if tracking:
-            self.num_batches_tracked._assign(..., count)
+            self.num_batches_tracked._assign(..., self.num_batches_tracked._array + 1)
         return output
+
+    def _momentum(self, tracking) -> float:
+        if self.momentum is not None:
+            return self.momentum
+        # The count of batches makes it their plain average. On a GPU this waits for it.
+        return 1 / (int(self.num_batches_tracked) + 1) if tracking else 0.0
 
 
 class BatchNorm1d(_BatchNorm):

@@ -1,0 +1,112 @@
+"""CUDA sources: compiled for the card found, one module a file and dtype, and launched.
+
+A source computes with the type ``real``, which is float or double by the dtype of the arrays.
+Whole numbers are ``int`` in it, so arrays have fewer than 2^31 elements.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nnmed.errors import DeviceError
+
+THREADS = 256
+"""Threads of a block where each computes one element."""
+NULL = np.uintp(0)
+"""A pointer to nothing, for an optional array."""
+
+_INCLUDES = Path(__file__).resolve().parents[1] / "kernels"
+_REALS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+_MOST = 2**31 - 1
+
+
+def cupy():
+    """Return the module CuPy.
+
+    Raises
+    ------
+    DeviceError
+        If it is not installed, or finds no card.
+    """
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            f"device 'gpu' needs CuPy, which cannot be imported ({error}): install it with "
+            "pip install 'nnmed[gpu]'"
+        ) from None
+    if not cupy.cuda.is_available():
+        raise DeviceError("device 'gpu': CuPy finds no CUDA device or driver; use 'cpu'")
+    return cupy
+
+
+def is_available() -> bool:
+    """Tell whether CuPy is installed and finds a card."""
+    try:
+        cupy()
+    except DeviceError:
+        return False
+    return True
+
+
+class Source:
+    """The kernels of one ``.cu`` file.
+
+    Parameters
+    ----------
+    beside : str
+        The ``__file__`` of the module that launches them.
+    name : str
+        Name of the file, in the same folder.
+    """
+
+    def __init__(self, beside: str, name: str):
+        self.path = Path(beside).with_name(name)
+        self._modules: dict = {}
+
+    def launch(self, kernel: str, dtype, grid, block, *arguments) -> None:
+        """Run a kernel on the current stream.
+
+        Parameters
+        ----------
+        kernel : str
+            Name of an ``extern "C"`` function of the file.
+        dtype : float32 or float64
+            What ``real`` is.
+        grid, block : tuple of int
+            Blocks, and threads in each; nothing runs where there are no blocks.
+        *arguments
+            CuPy arrays; None for a null pointer; bool and int, which become ``int``; float,
+            which becomes ``real``; NumPy scalars, which stay what they are.
+        """
+        if 0 in grid:
+            return
+        function = self._module(np.dtype(dtype)).get_function(kernel)
+        function(grid, block, tuple([_argument(a, dtype) for a in arguments]))
+
+    def for_each(self, kernel: str, dtype, count: int, *arguments) -> None:
+        """Run a kernel with a thread for each of `count` elements; `count` is its last argument."""
+        grid = (-(-count // THREADS),)
+        self.launch(kernel, dtype, grid, (THREADS,), *arguments, count)
+
+    def _module(self, dtype):
+        # A module belongs to a card.
+        module_of = cupy()
+        key = dtype, module_of.cuda.Device().id
+        if key not in self._modules:
+            options = f"-I{_INCLUDES}", f"-DREAL={_REALS[dtype]}", "-std=c++17"
+            code = self.path.read_text(encoding="utf-8")
+            self._modules[key] = module_of.RawModule(code=code, options=options)
+        return self._modules[key]
+
+
+def _argument(value, dtype):
+    if value is None:
+        return NULL
+    if isinstance(value, (bool, int)):
+        if not -_MOST <= value <= _MOST:
+            raise DeviceError(f"an array on the GPU has at most {_MOST} elements, got {value}")
+        return np.int32(value)
+    return np.dtype(dtype).type(value) if type(value) is float else value

@@ -1,0 +1,477 @@
+"""A stand-in for CuPy whose card is emulator.py: what gpu.py files do can be tested anywhere.
+
+It is as strict as CuPy: arrays do not mix with NumPy's, do not turn into them unasked,
+reductions give 0-d arrays, and results lie in C order whatever the operands' order. It knows
+those of CuPy's functions, and of their options, that nnmed uses.
+"""
+
+from __future__ import annotations
+
+import types
+import weakref
+
+import numpy as np
+
+from tests.cuda import streams
+from tests.cuda.emulator import KernelError, Memory, compiled
+
+float32, float64, int32, int64, uint8 = np.float32, np.float64, np.int32, np.int64, np.uint8
+bool_, intp, inf, nan, newaxis = np.bool_, np.intp, np.inf, np.nan, None
+
+_memories: weakref.WeakSet = weakref.WeakSet()
+
+
+class ndarray:
+    """An array in the card's memory."""
+
+    __slots__ = ("__weakref__", "_array", "_memory")
+    __hash__ = None
+
+    def __init__(self, array: np.ndarray, memory):
+        self._array, self._memory = array, memory
+
+    # -- what NumPy's functions do with it ---------------------------------------------
+
+    def __array__(self, *_, **__):
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to "
+            "construct a NumPy array explicitly."
+        )
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        return _call(ufunc, inputs, options) if method == "__call__" else NotImplemented
+
+    def __array_function__(self, function, _, arguments, options):
+        if function.__name__ not in FUNCTIONS:
+            raise TypeError(f"the stand-in for CuPy has no {function.__name__}")
+        return _call(function, arguments, options)
+
+    # -- attributes ----------------------------------------------------------------------
+
+    @property
+    def data(self):
+        """Where the memory is."""
+        return types.SimpleNamespace(ptr=self._array.ctypes.data)
+
+    @property
+    def T(self):
+        """All axes in reverse order."""
+        return ndarray(self._array.T, self._memory)
+
+    @property
+    def device(self):
+        """The card."""
+        return cuda.Device()
+
+    def get(self, order="C", **_):
+        """Return a NumPy array of the values, in C order whatever the strides, as CuPy does."""
+        return np.array(self._array, order=order)
+
+    def set(self, array, stream=None):
+        """Queue a copy from the host."""
+        if array.shape != self.shape or array.dtype != self.dtype:
+            raise ValueError("set() needs an array of the same shape and dtype")
+        (stream or streams.get_current_stream()).add(lambda: np.copyto(self._array, array))
+
+    def view(self, dtype=None):
+        """Return the memory with another type."""
+        return ndarray(self._array.view(dtype or self.dtype), self._memory)
+
+    def reshape(self, *shape, order="C"):
+        """Return a view where the strides allow it, else a copy."""
+        result = self._array.reshape(*shape, order=order)
+        if np.may_share_memory(result, self._array):
+            return ndarray(result, self._memory)
+        return _on_card(result)
+
+    def transpose(self, *axes):
+        """Return a view with the axes in another order."""
+        return ndarray(self._array.transpose(*axes), self._memory)
+
+    def swapaxes(self, a, b):
+        """Return a view with two axes exchanged."""
+        return ndarray(self._array.swapaxes(a, b), self._memory)
+
+    def squeeze(self, axis=None):
+        """Return a view without axes of length 1."""
+        return ndarray(self._array.squeeze(axis), self._memory)
+
+    def astype(self, dtype, order="K", copy=True):
+        """Return a copy with another type."""
+        if not copy and self.dtype == dtype:
+            return self
+        return _on_card(self._array.astype(dtype, order=order))
+
+    def copy(self, order="C"):
+        """Return a copy."""
+        return _on_card(self._array.copy(order=order))
+
+    def item(self):
+        """Return the only value as a Python number."""
+        return self._array.item()
+
+    def tolist(self):
+        """Return the values as nested lists."""
+        return self._array.tolist()
+
+    def __deepcopy__(self, _):
+        return self.copy()
+
+    def fill(self, value):
+        """Write a number everywhere."""
+        self._array.fill(value)
+
+    def __len__(self):
+        return len(self._array)
+
+    def __bool__(self):
+        return bool(self._array)
+
+    def __float__(self):
+        return float(self._array)
+
+    def __int__(self):
+        return int(self._array)
+
+    def __iter__(self):
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index):
+        result = self._array[_index(index)]
+        if isinstance(result, np.ndarray) and np.may_share_memory(result, self._array):
+            return ndarray(result, self._memory)
+        return _on_card(np.asarray(result))
+
+    def __setitem__(self, index, value):
+        if isinstance(value, np.ndarray) and value.ndim:
+            raise TypeError("a NumPy array cannot be written into the card's memory")
+        self._array[_index(index)] = _numpy(value)
+
+
+def _attribute(name):
+    return property(lambda self: getattr(self._array, name))
+
+
+for _name in ("shape", "dtype", "ndim", "size", "nbytes", "strides", "itemsize", "flags"):
+    setattr(ndarray, _name, _attribute(_name))
+
+
+def _operator(name):
+    def method(self, *others):
+        return _call(getattr(np.ndarray, name), (self, *others), {})
+
+    return method
+
+
+_OPERATORS = (
+    "add sub mul truediv floordiv mod pow and or xor lshift rshift radd rsub rmul rtruediv "
+    "rfloordiv rmod rpow rand ror rxor iadd isub imul itruediv ifloordiv iand ior ixor lt le gt "
+    "ge eq ne neg pos abs invert matmul rmatmul"
+)
+for _name in _OPERATORS.split():
+    setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
+
+
+def _method(name, known):
+    def method(self, *arguments, **options):
+        if not known.issuperset(options):
+            raise TypeError(f"CuPy's {name}() has no {', '.join(options.keys() - known)}")
+        return _call(getattr(np.ndarray, name), (self, *arguments), options)
+
+    return method
+
+
+_OPTIONS = {  # CuPy lacks some of NumPy's, such as initial=
+    "sum mean prod": "axis dtype out keepdims",
+    "max min all any": "axis out keepdims",
+    "argmax argmin": "axis dtype out keepdims",
+    "std var": "axis dtype out ddof keepdims",
+    "argsort": "axis kind",
+    "cumsum": "axis dtype out",
+    "clip": "min max out",
+    "take": "indices axis out",
+    "repeat": "repeats axis",
+    "ravel": "order",
+    "round": "decimals out",
+    "nonzero dot": "",
+}
+for _names, _known in _OPTIONS.items():
+    for _name in _names.split():
+        setattr(ndarray, _name, _method(_name, frozenset(_known.split())))
+
+
+def _numpy(value):
+    """Return the NumPy array behind an argument; refuse NumPy's own arrays, as CuPy does."""
+    if isinstance(value, ndarray):
+        return value._array
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"Unsupported type {type(value)}")
+    if isinstance(value, (list, tuple)):
+        return type(value)(_numpy(v) for v in value)
+    return value
+
+
+def _index(index):
+    if isinstance(index, tuple):
+        return tuple(_index(i) for i in index)
+    if isinstance(index, np.ndarray):
+        return index  # CuPy takes them
+    return _numpy(index)
+
+
+def _call(function, arguments, options):
+    """Call a function of NumPy with what lies behind `arguments`, and put the result back."""
+    name = function.__name__
+    if {"initial", "where"} & options.keys() and name != "copyto":
+        raise TypeError(f"CuPy's {name}() has no initial= and no where=")
+    _check_integers(name, arguments)
+    out = options.get("out")
+    plain = {name: _numpy(value) for name, value in options.items()}
+    with np.errstate(all="ignore"):  # a card never warns
+        result = function(*_numpy(tuple(arguments)), **plain)
+    if out is not None:
+        return out[0] if isinstance(out, tuple) else out
+    if arguments and isinstance(arguments[0], ndarray) and result is arguments[0]._array:
+        return arguments[0]  # an operation in place
+    return _result(result, arguments, "K" if name.endswith("_like") else "C")
+
+
+def _check_integers(name, arguments):
+    """Refuse ``labels != -100`` of uint8, where only NumPy compares the numbers as they are."""
+    kinds = [a.dtype for a in arguments if isinstance(a, ndarray) and a.dtype.kind in "iu"]
+    for number in (a for a in arguments if type(a) is int):
+        if any(not np.iinfo(kind).min <= number <= np.iinfo(kind).max for kind in kinds):
+            raise OverflowError(f"{name}: {number} is no {kinds[0]}")
+
+
+def _result(result, arguments, order):
+    if result is NotImplemented:
+        return result
+    if isinstance(result, (tuple, list)):
+        return type(result)(_result(r, arguments, order) for r in result)
+    if isinstance(result, np.generic):
+        return _on_card(np.asarray(result))
+    if not isinstance(result, np.ndarray):
+        return result
+    for argument in arguments:
+        if isinstance(argument, ndarray) and np.may_share_memory(result, argument._array):
+            return ndarray(result, argument._memory)
+    return _on_card(np.asarray(result, order=order))
+
+
+def _on_card(array):
+    """Return the array's values on the card, in the same memory order."""
+    array = np.asarray(array)
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    result = empty([array.shape[axis] for axis in order], array.dtype)
+    result = result.transpose([order.index(axis) for axis in range(array.ndim)])
+    result._array[...] = array
+    return result
+
+
+_NAMES = """
+all amax amin any argmax argmin argsort array_equal atleast_1d bincount broadcast_arrays
+broadcast_to clip concatenate copyto count_nonzero cumsum diagonal diff dot einsum empty_like
+expand_dims flip full_like hstack isfinite isnan linalg logical_and matmul max may_share_memory
+mean meshgrid min moveaxis nan_to_num ndim nonzero ones_like pad prod put_along_axis putmask
+ravel repeat reshape result_type rint roll searchsorted shape size sort split squeeze stack sum
+swapaxes take take_along_axis tensordot tile transpose tril triu unique vstack where zeros_like
+"""
+FUNCTIONS = frozenset(_NAMES.split())
+
+
+# -- functions of the module -----------------------------------------------------------------
+
+
+def empty(shape, dtype=np.float64, order="C"):
+    """Return an array full of NaN, or of -1."""
+    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    dtype = np.dtype(dtype)
+    memory = Memory(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+    _memories.add(memory)
+    array = memory.array(shape if order == "C" else shape[::-1], dtype)
+    return ndarray(array if order == "C" else array.T, memory)
+
+
+def zeros(shape, dtype=np.float64, order="C"):
+    """Return an array of zeros."""
+    result = empty(shape, dtype, order)
+    result.fill(0)
+    return result
+
+
+def ones(shape, dtype=np.float64):
+    """Return an array of ones."""
+    result = empty(shape, dtype)
+    result.fill(1)
+    return result
+
+
+def full(shape, value, dtype=None):
+    """Return an array of one number."""
+    result = empty(shape, dtype or np.asarray(value).dtype)
+    result.fill(value)
+    return result
+
+
+def arange(*arguments, dtype=None):
+    """Return a range of numbers."""
+    return _on_card(np.arange(*arguments, dtype=dtype))
+
+
+def linspace(*arguments, dtype=None):
+    """Return evenly spaced numbers."""
+    return _on_card(np.linspace(*arguments, dtype=dtype))
+
+
+def eye(*arguments, dtype=np.float64):
+    """Return a matrix with ones on its diagonal."""
+    return _on_card(np.eye(*arguments, dtype=dtype))
+
+
+def array(data, dtype=None, order="K", copy=True, subok=False):
+    """Return a copy on the card; of a NumPy array in C order, unless it is in Fortran's."""
+    if isinstance(data, ndarray):
+        return _on_card(np.array(data._array, dtype=dtype, order=order))
+    data = np.array(data, dtype=dtype)
+    fortran = data.flags.f_contiguous and not data.flags.c_contiguous and order in "KA"
+    return _on_card(np.array(data, order="F" if fortran else "C"))
+
+
+def asarray(data, dtype=None, order="K"):
+    """Return an array on the card, itself if it is there."""
+    if isinstance(data, ndarray) and dtype in (None, data.dtype):
+        return data
+    return array(data, dtype, order)
+
+
+def ascontiguousarray(data, dtype=None):
+    """Return the array in C order, itself if it is."""
+    if data.flags.c_contiguous and dtype in (None, data.dtype):
+        return data
+    return _on_card(np.ascontiguousarray(data._array, dtype))
+
+
+def asnumpy(data):
+    """Return a NumPy array."""
+    return data.get() if isinstance(data, ndarray) else np.asarray(data)
+
+
+def __getattr__(name):  # functions that NumPy has by the same name
+    function = getattr(np, name, None)
+    if isinstance(function, np.ufunc):
+        return _Ufunc(function)
+    if callable(function) and name in FUNCTIONS:
+        return lambda *arguments, **options: _call(function, arguments, options)
+    raise AttributeError(f"the stand-in for CuPy has no {name}")
+
+
+class _Ufunc:
+    def __init__(self, ufunc):
+        self._ufunc = ufunc
+
+    def __call__(self, *arguments, **options):
+        return _call(self._ufunc, arguments, options)
+
+    def at(self, array, index, values):
+        """Apply the function to `array` at `index`, several times where it repeats."""
+        self._ufunc.at(array._array, _index(index), _numpy(values))
+
+
+class RawModule:
+    """Kernels of a CUDA source, compiled for the CPU."""
+
+    def __init__(self, *, code: str, options: tuple[str, ...] = (), **_):
+        self._code, self._options = code, tuple(options)
+
+    def compile(self):
+        """Compile now."""
+        compiled(self._code, self._options)
+
+    def get_function(self, name: str):
+        """Return a kernel: call it with grid, block and arguments."""
+        kernel = compiled(self._code, self._options)[name]
+
+        def launch(grid, block, arguments, **_):
+            plain = []
+            for argument in arguments:
+                is_scalar = isinstance(argument, np.generic)
+                if isinstance(argument, (np.ndarray, bool, int, float)) and not is_scalar:
+                    raise KernelError(
+                        f"{name}: pass arrays of the card and NumPy scalars, not {argument!r}"
+                    )
+                if isinstance(argument, np.uintp) and argument == 0:
+                    argument = None
+                plain.append(_numpy(argument))
+
+            def run():
+                kernel.launch(grid, block, plain)
+                for argument in arguments:
+                    if isinstance(argument, ndarray):
+                        argument._memory.check()
+
+            stream = streams.get_current_stream()
+            stream.add(run)
+            stream.synchronize()
+
+        return launch
+
+
+class _Device:
+    id = 0
+    compute_capability = "90"
+
+    def __init__(self, *_):
+        pass
+
+    def __eq__(self, other):
+        return isinstance(other, _Device)
+
+    __hash__ = None
+
+    def synchronize(self):
+        """Wait."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+class _MemoryPool:
+    def free_all_blocks(self):
+        """Give memory back."""
+
+    def used_bytes(self):
+        """Return how much arrays take."""
+        return sum(memory.size for memory in _memories)
+
+    def total_bytes(self):
+        """Return how much the pool holds."""
+        return self.used_bytes()
+
+
+class OutOfMemoryError(MemoryError):
+    """No memory is left on the card."""
+
+
+class CUDARuntimeError(RuntimeError):
+    """The runtime refuses."""
+
+
+_pool = _MemoryPool()
+cuda = types.SimpleNamespace(
+    is_available=lambda: True,
+    Device=_Device,
+    Event=streams.Event,
+    Stream=streams.Stream,
+    get_current_stream=streams.get_current_stream,
+    memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+    runtime=types.SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDeviceCount=lambda: 1),
+)
+
+
+def get_default_memory_pool():
+    """Return the pool of the card's memory."""
+    return _pool
