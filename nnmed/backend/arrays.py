@@ -120,7 +120,7 @@ def as_channels_last(x):
     if is_channels_last(x):
         return x
     result = empty_channels_last(x.shape, x.dtype, array_module(x))
-    result[...] = x
+    nhwc(result)[...] = nhwc(x)  # CuPy walks the axes as they come
     return result
 
 

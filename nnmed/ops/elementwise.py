@@ -254,7 +254,7 @@ class Cast(Op):
 
     def forward(self, x):
         self.source = x.dtype
-        return x.astype(self.target, order="K")
+        return in_memory_order(lambda x: x.astype(self.target, order="K"), x)
 
     def backward(self, dy):
         return cast(dy, self.source)
@@ -268,7 +268,7 @@ class Clone(Op):
     arithmetic = True
 
     def forward(self, x):
-        return x.copy(order="K")
+        return in_memory_order(lambda x: x.copy(order="K"), x)
 
     def backward(self, dy):
         return dy

@@ -75,9 +75,9 @@ class Segmentation(NamedTuple):
                 result[:, label] = (here if kept is None else here & kept).sum(axis=1)
         return result[:, 1:] if classes == 1 else result
 
-    def count(self) -> int:
-        """Return how many pixels are not ignored."""
-        return self.labels.size if self.kept is None else int(self.kept.sum())
+    def count(self):
+        """Return how many pixels are not ignored, as a number or, on a GPU, a 0-d array."""
+        return self.labels.size if self.kept is None else self.kept.sum()
 
 
 def segmentation(name: str, input, target, ignore_index: int) -> Segmentation:

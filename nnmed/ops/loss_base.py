@@ -46,15 +46,18 @@ class OnePassLoss(Op):
 
 
 def per_element(dy: Tensor, reduction: str, count) -> Tensor:
-    """Return the gradient that reaches each element's loss, ready to broadcast.
+    """Return the gradient that reaches each element's loss, ready to broadcast."""
+    return shared(dy, count) if reduction == "mean" else dy
+
+
+def shared(x: Tensor, count) -> Tensor:
+    """Return ``x / count``, x itself where that is 0.
 
     `count` is a number, or a 0-d array where the host does not know it.
     """
-    if reduction != "mean":
-        return dy
     if is_array(count):
-        return dy / Tensor._wrap(np.where(count == 0, 1, count).astype(dy.dtype))
-    return dy * (1 / (count or 1))
+        return x / Tensor._wrap(np.where(count == 0, 1, count).astype(x.dtype))
+    return x * (1 / (count or 1))
 
 
 def check_reduction(name: str, reduction: str, allowed=REDUCTIONS) -> None:

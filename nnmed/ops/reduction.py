@@ -111,7 +111,7 @@ class Extremum(Op):
     def backward(self, dy):
         attained = self.kept["attained"]
         count = attained.sum(axis=self.dims, keepdims=True)
-        share = in_memory_order(np.true_divide, attained, count).astype(dy.dtype)
+        share = in_memory_order(lambda a, n: (a / n).astype(dy.dtype), attained, count)
         return _repeat(dy, self.input_shapes[0], self.dims) * Tensor._wrap(share)
 
     def flops(self, inputs, output):

@@ -20,11 +20,11 @@ from nnmed.backend.arrays import array_module
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.activation import sigmoid
-from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype
+from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, wrap
 from nnmed.ops.binary_cross_entropy import BCEWithLogits
 from nnmed.ops.cross_entropy import cross_entropy
 from nnmed.ops.label_map import Segmentation, segmentation
-from nnmed.ops.loss_base import array_of, check_reduction, constant, reduced
+from nnmed.ops.loss_base import array_of, check_reduction, constant, reduced, shared
 from nnmed.ops.reduction import mean, sum
 from nnmed.ops.selection import clip, where
 from nnmed.ops.shape import broadcast_to, reshape
@@ -343,11 +343,12 @@ def _cross_entropy(name, maps: Segmentation, weight):
     x, kept = maps.input, maps.kept
     weight = constant(name, "weight", weight, x)
     if x.shape[1] > 1:
-        reduction = "mean" if maps.count() else "sum"
-        return cross_entropy(x, maps.marked(), weight, ignore_index=-1, reduction=reduction)
+        reduction = "mean" if maps.labels.size else "sum"
+        loss = cross_entropy(x, maps.marked(), weight, ignore_index=-1, reduction=reduction)
+        return loss if kept is None else where(wrap(kept.any()), loss, 0.0)
     target = Tensor._wrap(maps.one_hot())
     if weight is not None and weight.shape != (1,):
         raise ShapeError(f"{name}: weight {weight.shape} must be (1,) for a single logit")
     counted = None if kept is None else kept[:, None].astype(x.dtype)
     total = BCEWithLogits(counted, array_of(weight), "sum")(x, target)
-    return total * (1 / max(maps.count(), 1))
+    return shared(total, maps.count())

@@ -90,7 +90,7 @@ class _Rows:
         """Return the sum of the weights of the labels that are not ignored, on the card."""
         blocks = max(1, ceil(self.count / THREADS))
         parts = array_module(labels).empty(blocks, np.float64)
-        arguments = labels, weight, parts, np.int64(ignore_index), self.count
+        arguments = labels, weight, parts, np.int64(ignore_index), self.count, self.classes
         _source.launch("label_weights", self.x.dtype, (blocks,), (THREADS,), *arguments)
         return summed(parts, least)
 

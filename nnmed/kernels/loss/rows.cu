@@ -17,6 +17,13 @@ __device__ __forceinline__ void add_up(real value, bool counts, double *parts) {
     if (parts && threadIdx.x == 0) parts[blockIdx.x] = sum;
 }
 
+__device__ __forceinline__ bool is_class(long long label, int classes) {
+    return 0 <= label && label < classes;
+}
+
+// The host does not look at the labels: one that is no class makes its loss and gradient NaN.
+__device__ __forceinline__ real nan_value() { return sqrt(real(-1)); }
+
 __device__ __forceinline__ real inverse(const double *divisor, double fixed) {
     double by = divisor ? *divisor : fixed;
     return by == 0 ? real(1) : real(1 / by);
@@ -24,11 +31,14 @@ __device__ __forceinline__ real inverse(const double *divisor, double fixed) {
 
 // The weight of each label, 0 where it is ignored; its sum over a block.
 extern "C" __global__ void label_weights(
-    const long long *labels, const real *weight, double *parts, long long ignored, int rows
+    const long long *labels, const real *weight, double *parts, long long ignored, int rows,
+    int classes
 ) {
     int i = thread_number();
     bool counts = i < rows && labels[i] != ignored;
-    add_up(counts && weight ? weight[labels[i]] : real(1), counts, parts);
+    real value = 1;
+    if (counts && weight) value = is_class(labels[i], classes) ? weight[labels[i]] : nan_value();
+    add_up(value, counts, parts);
 }
 
 extern "C" __global__ void cross_entropy(
@@ -37,9 +47,10 @@ extern "C" __global__ void cross_entropy(
     int rows, int classes, int inner, int lanes
 ) {
     Row row;
-    bool there = row.find(rows, classes, inner, lanes), counts = there && labels[row.number] != ignored;
-    real value = 0;
-    if (counts) {
+    bool there = row.find(rows, classes, inner, lanes);
+    bool counts = there && labels[row.number] != ignored;
+    real value = counts ? nan_value() : 0;
+    if (counts && is_class(labels[row.number], classes)) {
         int label = (int)labels[row.number];
         real largest = row.largest(x), total = row.powers(x, largest), log_total = log(total);
         real hit = (1 - smoothing) * (weight ? weight[label] : 1), share = smoothing / classes;
@@ -62,7 +73,7 @@ extern "C" __global__ void cross_entropy(
             }
         }
     } else if (there && dx) {
-        for (int c = row.lane; c < classes; c += lanes) dx[row.at(c)] = 0;
+        for (int c = row.lane; c < classes; c += lanes) dx[row.at(c)] = value;
     }
     if (losses && there && row.lane == 0) losses[row.number] = value;
     add_up(value, counts && row.lane == 0, parts);
@@ -100,10 +111,12 @@ extern "C" __global__ void nll_loss(
     int inner, int lanes
 ) {
     Row row;
-    bool there = row.find(rows, classes, inner, lanes), counts = there && labels[row.number] != ignored;
-    int label = counts ? (int)labels[row.number] : -1;
-    real w = counts && weight ? weight[label] : real(1), value = 0;
-    if (counts) value = -w * x[row.at(label)];
+    bool there = row.find(rows, classes, inner, lanes);
+    bool counts = there && labels[row.number] != ignored;
+    bool known = counts && is_class(labels[row.number], classes);
+    int label = known ? (int)labels[row.number] : counts ? 0 : -1;
+    real w = known ? (weight ? weight[label] : real(1)) : nan_value();
+    real value = counts ? -w * x[row.at(label)] : 0;
     if (there && dx) {
         real scale = inverse(divisor, fixed);
         for (int c = row.lane; c < classes; c += lanes) dx[row.at(c)] = c == label ? -w * scale : 0;
@@ -119,11 +132,13 @@ extern "C" __global__ void focal_loss(
     real tiny, int rows, int classes, int inner, int lanes
 ) {
     Row row;
-    bool there = row.find(rows, classes, inner, lanes), counts = there && labels[row.number] != ignored;
-    real value = 0;
-    if (counts) {
+    bool there = row.find(rows, classes, inner, lanes);
+    bool counts = there && labels[row.number] != ignored;
+    real value = counts ? nan_value() : 0;
+    if (counts && is_class(labels[row.number], classes)) {
         int label = (int)labels[row.number];
-        real largest = row.largest(x), ahead = x[row.at(label)] - largest, right = exp(ahead), others = 0;
+        real largest = row.largest(x), ahead = x[row.at(label)] - largest;
+        real right = exp(ahead), others = 0;
         for (int c = row.lane; c < classes; c += lanes) {
             if (c != label) others += exp(x[row.at(c)] - largest);
         }
@@ -140,7 +155,7 @@ extern "C" __global__ void focal_loss(
             }
         }
     } else if (there && dx) {
-        for (int c = row.lane; c < classes; c += lanes) dx[row.at(c)] = 0;
+        for (int c = row.lane; c < classes; c += lanes) dx[row.at(c)] = value;
     }
     if (losses && there && row.lane == 0) losses[row.number] = value;
     add_up(value, counts && row.lane == 0, parts);
