@@ -315,6 +315,13 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return Tensor._wrap(array)
 
 
+def array_like(value):
+    """Return the array of a tensor or of what is like an array, on whatever device it is."""
+    if isinstance(value, Tensor):
+        return value._array
+    return value if is_array(value) else np.asarray(value)
+
+
 def _to_array(data):
     """Return a fresh array with the dtype rules of :class:`Tensor`."""
     if isinstance(data, Tensor):

@@ -51,6 +51,11 @@ def is_available() -> bool:
     return True
 
 
+def is_capturing() -> bool:
+    """Tell whether the current stream is being captured, as a part of a CUDA graph."""
+    return cupy().cuda.get_current_stream().is_capturing()
+
+
 class Source:
     """The kernels of one ``.cu`` file.
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
-
-from nnmed.autograd.tensor import Tensor
-from nnmed.backend.arrays import array_module, to_device
-from nnmed.errors import DeviceError, ModelError
+from nnmed.autograd.tensor import Tensor, array_like
+from nnmed.backend.arrays import to_device
+from nnmed.errors import ModelError
 
 # A message lists so many names of a kind, then counts the rest.
 _LISTED = 12
@@ -56,7 +54,7 @@ def load(module, state_dict, strict: bool) -> LoadResult:
     arrays, misfits = {}, []
     for name, tensor in own.items():
         if name in state_dict:
-            arrays[name] = _to_array(state_dict[name])
+            arrays[name] = array_like(state_dict[name])
             problem = _misfit(arrays[name], tensor)
             if problem:
                 misfits.append(f"{name} ({problem})")
@@ -69,17 +67,6 @@ def load(module, state_dict, strict: bool) -> LoadResult:
     for name, array in arrays.items():
         own[name]._assign(..., to_device(array, own[name].device))
     return LoadResult(missing, unexpected)
-
-
-def _to_array(value):
-    """Return the array of a tensor or of what is like an array, on whatever device it is."""
-    if isinstance(value, Tensor):
-        return value._array
-    try:
-        array_module(value)
-    except DeviceError:  # a list, or another library's tensor
-        return np.asarray(value)
-    return value
 
 
 def _misfit(array, tensor: Tensor) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nnmed.autograd.tensor import Tensor
+from nnmed.autograd.tensor import Tensor, array_like
 from nnmed.backend.arrays import array_module, to_device
-from nnmed.errors import DeviceError, ModelError
+from nnmed.errors import ModelError
 
 _COUNTERS = {"step": int, "mu_product": float}  # numbers of a parameter, not arrays
 
@@ -114,7 +114,7 @@ def read_state(owner: str, state_dict: Mapping, parameters: list[Tensor]) -> dic
 
 def _read_value(owner, key, value, parameter):
     """Return a counter as an int, an array as a copy on the parameter's device."""
-    array = _to_array(value)
+    array = array_like(value)
     if array.dtype.kind not in "iuf":
         raise ModelError(f"{owner}: the state {key!r} is not made of numbers")
     counter = _COUNTERS.get(key.partition(".")[2])
@@ -126,14 +126,3 @@ def _read_value(owner, key, value, parameter):
         )
     array = to_device(array, parameter.device)
     return array_module(array).array(array, dtype=parameter.dtype, order="C")
-
-
-def _to_array(value):
-    """Return the array of a tensor or of what is like an array, on whatever device it is."""
-    if isinstance(value, Tensor):
-        return value._array
-    try:
-        array_module(value)
-    except DeviceError:  # a number, or another library's tensor
-        return np.asarray(value)
-    return value

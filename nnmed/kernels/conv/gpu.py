@@ -66,7 +66,7 @@ conv3d, conv3d_input_grad, conv3d_weight_grad = conv2d, conv2d_input_grad, conv2
 def _form(result, source, kernel, stride, padding, dilation, groups):
     """Return the module that makes `result` of `source`."""
     channels, outputs = source.shape[1], result.shape[1]
-    if gpu_product.applies(source, kernel, stride, padding, groups):
+    if gpu_product.applies(kernel, stride, padding, groups):
         return gpu_product
     if gpu_few_channels.pays(channels // groups, outputs // groups, groups):
         return gpu_few_channels

@@ -55,7 +55,7 @@ class Table:
         rows = np.array(rows, self._dtype)
         if self.numbers is None:
             self.numbers = cuda.cupy().empty(rows.shape, rows.dtype)
-        if not np.array_equal(rows, self._numbers) and not _capturing():
+        if not np.array_equal(rows, self._numbers) and not cuda.is_capturing():
             self.numbers.set(rows)
             self._numbers = rows
 
@@ -66,7 +66,7 @@ class Table:
         """
         pointers = np.array([[0 if a is None else a.data.ptr for a in row] for row in rows])
         pointers = pointers.astype(np.int64, copy=False)
-        if _capturing():
+        if cuda.is_capturing():
             self._captured.append(_upload(pointers))
             return self._captured[-1]
         if self._where is None:
@@ -106,10 +106,6 @@ def _cut(sizes) -> np.ndarray:
         for first in range(0, size, CHUNK)
     ]
     return np.array(rows, np.int32).reshape(-1, 3)
-
-
-def _capturing() -> bool:
-    return cuda.cupy().cuda.get_current_stream().is_capturing()
 
 
 def _upload(values: np.ndarray):
