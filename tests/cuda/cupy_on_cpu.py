@@ -400,8 +400,6 @@ class RawModule:
                     raise KernelError(
                         f"{name}: pass arrays of the card and NumPy scalars, not {argument!r}"
                     )
-                if isinstance(argument, np.uintp) and argument == 0:
-                    argument = None
                 plain.append(_numpy(argument))
 
             def run():

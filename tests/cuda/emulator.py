@@ -98,7 +98,7 @@ class Kernel:
             if not isinstance(argument, np.generic) or argument.dtype != dtype:
                 raise KernelError(f"{where}: got {type(argument).__name__}")
             return np.array([argument])
-        if argument is None:
+        if argument is None or (isinstance(argument, np.uintp) and argument == 0):
             return np.zeros(1, np.uintp)
         if not isinstance(argument, np.ndarray):
             raise KernelError(f"{where}: got {type(argument).__name__}")

@@ -3,68 +3,81 @@
 // CPU, finds the same one.
 //
 // A counter value makes four words of 64 bits, read as eight of 32, low half first. So a thread
-// has eight elements and one byte of the mask:
+// draws for eight elements, which are one byte of the mask. But neighbouring threads should meet
+// neighbouring elements in memory: the words go through shared memory.
 //
-//     thread   |       0       |        1        | ...
-//     element  | 0 1 2 ... 7   | 8 9 10 ... 15   |
-//     counter  |       1       |        2        |
+//     draws    thread  |       0       |        1        | ...
+//              counter |       1       |        2        |
+//              element | 0 1 2 ... 7   | 8 9 10 ... 15   |
+//     applies  thread  | 0 1 2 ... 7     8 9 10 ... 15     ...   and again 256 elements further
 //
-// Bytes: 2 numbers and a bit an element; 10 rounds of two 64-bit products for eight elements.
+// Bytes: 2 numbers and a bit an element, read and written once. 20 products of 64 bits for eight
+// elements: by estimate they take no longer than the memory traffic of float32, beside it.
 // Limit: copy bandwidth.
 #include "common.cuh"
 
-typedef unsigned long long word64;
+#define BLOCK 256  // threads of a block that draws
 
-__device__ __forceinline__ void philox(word64 counter, word64 key0, word64 key1, word64 *word) {
-    word64 c0 = counter, c1 = 0, c2 = 0, c3 = 0;
+typedef unsigned long long word64;
+// Word k of thread t is in [k][t]. With 4 more in a row, no two threads of a warp meet in a bank
+// of shared memory, neither along t nor along k.
+typedef unsigned Words[8][BLOCK + 4];
+
+// Draw the words of the block's elements.
+__device__ __forceinline__ void draw(Words words, word64 key0, word64 key1) {
+    word64 c[4] = {(word64)thread_number() + 1, 0, 0, 0};
     for (int round = 0; round < 10; round++) {
-        word64 low0 = 0xD2E7470EE14C6C93ull * c0, high0 = __umul64hi(0xD2E7470EE14C6C93ull, c0);
-        word64 low1 = 0xCA5A826395121157ull * c2, high1 = __umul64hi(0xCA5A826395121157ull, c2);
-        c0 = high1 ^ c1 ^ key0, c1 = low1, c2 = high0 ^ c3 ^ key1, c3 = low0;
+        word64 low0 = 0xD2E7470EE14C6C93ull * c[0], high0 = __umul64hi(0xD2E7470EE14C6C93ull, c[0]);
+        word64 low1 = 0xCA5A826395121157ull * c[2], high1 = __umul64hi(0xCA5A826395121157ull, c[2]);
+        c[0] = high1 ^ c[1] ^ key0, c[1] = low1, c[2] = high0 ^ c[3] ^ key1, c[3] = low0;
         key0 += 0x9E3779B97F4A7C15ull, key1 += 0xBB67AE8584CAA73Bull;
     }
-    word[0] = c0, word[1] = c1, word[2] = c2, word[3] = c3;
+    for (int k = 0; k < 4; k++) {
+        words[2 * k][threadIdx.x] = (unsigned)c[k];
+        words[2 * k + 1][threadIdx.x] = (unsigned)(c[k] >> 32);
+    }
+    __syncthreads();
 }
 
-// Word k of the eight of a counter value.
-__device__ __forceinline__ unsigned part(const word64 *word, int k) {
-    return (unsigned)(word[k / 2] >> 32 * (k % 2));
-}
-
-// An element is kept if its word is at least `lowest`.
-extern "C" __global__ void draw_mask(
-    unsigned char *bits, unsigned long long key0, unsigned long long key1,
-    unsigned long long lowest, int n
+// y = x * scale where the word is at least `lowest`, else 0 * x; bits: where it is.
+extern "C" __global__ void dropout(
+    const real *__restrict__ x, real *__restrict__ y, unsigned char *bits,
+    unsigned long long key0, unsigned long long key1, unsigned long long lowest, real scale, int n
 ) {
-    int byte = thread_number();
+    __shared__ Words words;
+    draw(words, key0, key1);
+    int first = blockIdx.x * BLOCK * 8, byte = thread_number();
+    for (int k = threadIdx.x; k < BLOCK * 8; k += BLOCK) {
+        bool kept = words[k % 8][k / 8] >= lowest;
+        if (first + k < n) y[first + k] = x[first + k] * (kept ? scale : real(0));
+    }
     if (byte * 8 >= n) return;
-    word64 word[4];
-    philox(byte + 1, key0, key1, word);
     unsigned mask = 0;
-    for (int k = 0; k < 8 && byte * 8 + k < n; k++) {
-        mask |= (unsigned)(part(word, k) >= lowest) << k;
+    for (int k = 0; k < 8; k++) {
+        bool kept = byte * 8 + k < n && words[k][threadIdx.x] >= lowest;
+        mask |= (unsigned)kept << k;
     }
     bits[byte] = (unsigned char)mask;
 }
 
-extern "C" __global__ void apply_mask(
-    const real *x, const unsigned char *bits, real *y, real scale, int n
+extern "C" __global__ void dropout_grad(
+    const real *dy, const unsigned char *bits, real *dx, real scale, int n
 ) {
     int i = thread_number();
     if (i >= n) return;
-    y[i] = x[i] * ((bits[i / 8] >> i % 8 & 1) ? scale : real(0));
+    dx[i] = dy[i] * ((bits[i / 8] >> i % 8 & 1) ? scale : real(0));
 }
 
+// 1 where x is positive, else lower + step * word.
 extern "C" __global__ void random_slopes(
-    const real *x, real *slopes, unsigned long long key0, unsigned long long key1, real lower,
-    real step, int n
+    const real *__restrict__ x, real *__restrict__ slopes, unsigned long long key0,
+    unsigned long long key1, real lower, real step, int n
 ) {
-    int block = thread_number();
-    if (block * 8 >= n) return;
-    word64 word[4];
-    philox(block + 1, key0, key1, word);
-    for (int k = 0; k < 8 && block * 8 + k < n; k++) {
-        int i = block * 8 + k;
-        slopes[i] = x[i] > 0 ? real(1) : lower + step * part(word, k);
+    __shared__ Words words;
+    draw(words, key0, key1);
+    int first = blockIdx.x * BLOCK * 8;
+    for (int k = threadIdx.x; k < BLOCK * 8; k += BLOCK) {
+        real drawn = lower + step * words[k % 8][k / 8];
+        if (first + k < n) slopes[first + k] = x[first + k] > 0 ? real(1) : drawn;
     }
 }

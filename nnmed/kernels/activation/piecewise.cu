@@ -23,7 +23,7 @@ __device__ __forceinline__ real gate(real x) {
 }
 
 MAP0(hardsigmoid, gate(x))
-GRADIENT0(hardsigmoid_grad, x <= -3 || x >= 3 ? real(0) : dy / 6)
+GRADIENT0(hardsigmoid_grad, -3 < x && x < 3 ? dy / 6 : real(0))
 
 MAP0(hardswish, x * gate(x))
 GRADIENT0(hardswish_grad, x <= -3 ? real(0) : x >= 3 ? dy : dy * (x / 3 + real(0.5)))

@@ -2,7 +2,7 @@
 //
 // A kernel is y = f(x) or dx = g(dy, x), element by element; elementwise.cuh says how threads
 // meet elements. An exp or tanh takes some tens of operations, which still hide behind memory
-// in float32, so copy bandwidth is the limit. No step overflows where the result is finite.
+// in float32, so copy bandwidth is the limit. Where an exp overflows, 1 / infinity = 0 is right.
 #include "elementwise.cuh"
 
 __device__ __forceinline__ real sigmoid_of(real x) { return 1 / (1 + exp(-x)); }
@@ -27,7 +27,7 @@ __device__ __forceinline__ real gelu_argument(real x) { return GELU_K * x * (1 +
 __device__ __forceinline__ real gelu_slope(real x) { return GELU_K * (1 + 3 * GELU_C * x * x); }
 
 MAP0(sigmoid, sigmoid_of(x))
-GRADIENT0(sigmoid_grad, dy * x *(1 - x))  // of the output
+GRADIENT0(sigmoid_grad, dy * x * (1 - x))  // of the output
 
 MAP0(tanh_of, tanh(x))
 GRADIENT0(tanh_grad, dy * (1 - x * x))  // of the output
@@ -50,7 +50,7 @@ GRADIENT0(tanhshrink_grad, dy * tanh(x) * tanh(x))
 MAP3(elu, alpha, scale, input_scale, scale * (x > 0 ? x : alpha * expm1(input_scale * x)))
 GRADIENT3(
     elu_grad, alpha, scale, input_scale,
-    dy * scale *(x > 0 ? real(1) : alpha * input_scale * exp(input_scale * x))
+    dy * scale * (x > 0 ? real(1) : alpha * input_scale * exp(input_scale * x))
 )
 
 MAP0(mish, x * tanh(log_one_plus_exp(x)))
@@ -77,7 +77,7 @@ extern "C" __global__ void glu_grad(
     if (i >= n) return;
     real s = sigmoid_of(b[i]);
     da[i] = dy[i] * s;
-    db[i] = dy[i] * a[i] * s * (1 - s);
+    db[i] = dy[i] * a[i] * s * sigmoid_of(-b[i]);
 }
 
 MAP0(erf_of, erf(x))
@@ -88,7 +88,7 @@ MAP0(gelu, x * normal_cdf(x))
 // Far out the density is 0 where x may be infinite.
 GRADIENT0(gelu_grad, dy * (normal_cdf(x) + (abs(x) > 40 ? real(0) : x * normal_density(x))))
 
-MAP0(gelu_tanh, x * (1 + tanh(gelu_argument(x))) / 2)
+MAP0(gelu_tanh, x * ((1 + tanh(gelu_argument(x))) / 2))
 
 extern "C" __global__ void gelu_tanh_grad(const real *dy, const real *x, real *dx, int n) {
     int i = thread_number();
