@@ -13,6 +13,7 @@ from nnmed.backend.arrays import (
     zeros_channels_last,
 )
 from nnmed.backend.cuda import THREADS, Source
+from nnmed.kernels.packs import numbers_a_thread
 
 __all__ = [
     "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad", "adaptive_max_pool2d", "avg_pool2d",
@@ -20,54 +21,47 @@ __all__ = [
     "max_pool2d_input_grad", "place_plane", "scatter_plane",
 ]  # fmt: skip
 
-_windows, _adaptive = Source(__file__, "windows.cu"), Source(__file__, "adaptive.cu")
-_positions = Source(__file__, "positions.cu")
+_max, _average, _adaptive, _whole, _positions = (
+    Source(__file__, f"{name}.cu") for name in ("max", "average", "adaptive", "whole", "positions")
+)
+# What whole.cu calls LANES; blocks that keep a card busy, and pixels that make one worth while.
+_LANES, _BLOCKS, _PIXELS = 32, 1024, 64
 
 
 def max_pool2d(x, kernel, stride, padding, dilation, output_size, need_codes=True):
     """Return the largest value of each window, and its code; see reference.py."""
-    y, codes = _empty(x, output_size), None
+    x, y, codes = as_channels_last(x), _empty(x, output_size), None
     dtype = _code_type(kernel)
     if need_codes:
         codes = _empty(x, output_size, dtype)
     axes = *x.shape[2:], *output_size, *kernel, *stride, *padding, *dilation
-    _windows.for_each(
-        f"max_pool_{dtype.itemsize}", x.dtype, y.size, as_channels_last(x), y, codes, *axes,
-        x.shape[1],
-    )  # fmt: skip
+    _for_each(_max, f"max_pool_{dtype.itemsize}", (x,), (y, codes), *axes)
     return y, codes
 
 
 def max_pool2d_indices(codes, input_size, kernel, stride, padding, dilation):
     """Return the index ``row * W + column`` of each code, int64, channels-last."""
+    codes = as_channels_last(codes.astype(np.uint32))
     indices = _empty(codes, codes.shape[2:], np.int64)
     axes = *input_size, *codes.shape[2:], *kernel, *stride, *padding, *dilation
-    _windows.for_each(
-        "positions", np.float32, codes.size, as_channels_last(codes.astype(np.uint32)), indices,
-        *axes, codes.shape[1],
-    )  # fmt: skip
+    _max.for_each("positions", np.float32, codes.size, codes, indices, *axes, codes.shape[1], 1)
     return indices
 
 
 def max_pool2d_input_grad(dy, codes, input_size, kernel, stride, padding, dilation):
     """Return dx: each dy is added where the maximum of its window was."""
-    dx = _empty(dy, input_size)
+    dy, codes, dx = as_channels_last(dy), as_channels_last(codes), _empty(dy, input_size)
     axes = *input_size, *dy.shape[2:], *kernel, *stride, *padding, *dilation
-    _windows.for_each(
-        f"max_pool_grad_{codes.itemsize}", dy.dtype, dx.size, as_channels_last(dy),
-        as_channels_last(codes), dx, *axes, dy.shape[1],
-    )  # fmt: skip
+    _for_each(_max, f"max_pool_grad_{codes.itemsize}", (dy, codes), (dx,), *axes)
     return dx
 
 
 def avg_pool2d(x, kernel, stride, padding, output_size, count_include_pad, divisor_override):
     """Return the sum of each window over its divisor; padding counts as 0."""
-    y = _empty(x, output_size)
+    x, y = as_channels_last(x), _empty(x, output_size)
     axes = *x.shape[2:], *output_size, *kernel, *stride, *padding, 1, 1
-    _windows.for_each(
-        "average_pool", x.dtype, y.size, as_channels_last(x), y, bool(count_include_pad),
-        float(divisor_override or 0), *axes, x.shape[1],
-    )  # fmt: skip
+    divisor = bool(count_include_pad), float(divisor_override or 0)
+    _for_each(_average, "average_pool", (x,), (y,), *divisor, *axes)
     return y
 
 
@@ -75,56 +69,58 @@ def avg_pool2d_input_grad(
     dy, input_size, kernel, stride, padding, count_include_pad, divisor_override
 ):
     """Return dx: each dy over its divisor is added to all cells of its window."""
-    dx = _empty(dy, input_size)
+    dy, dx = as_channels_last(dy), _empty(dy, input_size)
     axes = *input_size, *dy.shape[2:], *kernel, *stride, *padding, 1, 1
-    _windows.for_each(
-        "average_pool_grad", dy.dtype, dx.size, as_channels_last(dy), dx, bool(count_include_pad),
-        float(divisor_override or 0), *axes, dy.shape[1],
-    )  # fmt: skip
+    divisor = bool(count_include_pad), float(divisor_override or 0)
+    _for_each(_average, "average_pool_grad", (dy,), (dx,), *divisor, *axes)
     return dx
 
 
 def adaptive_max_pool2d(x, output_size):
     """Return the largest value of each of ``output_size`` windows, and its index."""
-    y, indices = _empty(x, output_size), _empty(x, output_size, np.int64)
-    _adaptive.for_each(
-        "adaptive_max", x.dtype, y.size, as_channels_last(x), y, indices, *x.shape[2:],
-        *output_size, x.shape[1],
-    )  # fmt: skip
-    return y, indices
+    x, results = as_channels_last(x), (_empty(x, output_size), _empty(x, output_size, np.int64))
+    _for_each(_adaptive, "adaptive_max", (x,), results, *x.shape[2:], *output_size)
+    return results
 
 
 def adaptive_avg_pool2d(x, output_size):
     """Return the mean of each of ``output_size`` windows."""
-    y, x = _empty(x, output_size), as_channels_last(x)
+    x, y = as_channels_last(x), _empty(x, output_size)
     if tuple(output_size) == (1, 1):
-        pixels, channels = prod(x.shape[2:]), x.shape[1]
-        grid = ceil(channels / 32), len(x)
-        _adaptive.launch("mean_of_pictures", x.dtype, grid, (THREADS,), x, y, pixels, channels)
+        _set_means(x, y)
     else:
-        sizes = *x.shape[2:], *output_size, x.shape[1]
-        _adaptive.for_each("adaptive_average", x.dtype, y.size, x, y, *sizes)
+        _for_each(_adaptive, "adaptive_average", (x,), (y,), *x.shape[2:], *output_size)
     return y
 
 
 def adaptive_avg_pool2d_input_grad(dy, input_size):
     """Return dx: each dy over the size of its window is added to all cells of it."""
-    dx = _empty(dy, input_size)
-    _adaptive.for_each(
-        "adaptive_average_grad", dy.dtype, dx.size, as_channels_last(dy), dx, *input_size,
-        *dy.shape[2:], dy.shape[1],
-    )  # fmt: skip
+    dy, dx = as_channels_last(dy), _empty(dy, input_size)
+    _for_each(_adaptive, "adaptive_average_grad", (dy,), (dx,), *input_size, *dy.shape[2:])
     return dx
 
 
 def scatter_plane(values, indices, size):
     """Return a picture of `size` in which each value is added at its index."""
-    return _written("scatter_plane", values, indices, size)
+    n, channels = values.shape[:2]
+    y = zeros_channels_last((n, channels, *size), values.dtype, array_module(values))
+    _positions.for_each(
+        "scatter_plane", values.dtype, n * channels, as_channels_last(values),
+        as_channels_last(indices), y, prod(size), prod(values.shape[2:]), channels,
+    )  # fmt: skip
+    return y
 
 
 def place_plane(values, indices, size):
     """Return zeros of `size` with each value written at its index, the last where it repeats."""
-    return _written("place_plane", values, indices, size)
+    y, last = _empty(values, size), _empty(values, size, np.int32)
+    last.fill(-1)
+    _positions.for_each(
+        "find_last", values.dtype, values.size, as_channels_last(indices), last, prod(size),
+        prod(values.shape[2:]), values.shape[1],
+    )  # fmt: skip
+    _positions.for_each("place_last", values.dtype, y.size, as_channels_last(values), last, y)
+    return y
 
 
 def gather_plane(x, indices):
@@ -139,14 +135,23 @@ def gather_plane(x, indices):
     return y
 
 
-def _written(kernel, values, indices, size):
-    shape = *values.shape[:2], *size
-    y = zeros_channels_last(shape, values.dtype, array_module(values))
-    _positions.for_each(
-        kernel, values.dtype, prod(values.shape[:2]), as_channels_last(values),
-        as_channels_last(indices), y, prod(size), prod(values.shape[2:]), values.shape[1],
-    )  # fmt: skip
-    return y
+def _set_means(x, y):
+    """Set `y` to the means of whole pictures."""
+    (images, channels), pixels = x.shape[:2], prod(x.shape[2:])
+    blocks = ceil(channels / _LANES) * images
+    each = ceil(pixels / max(1, min(_BLOCKS // max(1, blocks), pixels // _PIXELS)))
+    parts = array_module(x).empty((ceil(pixels / each), images, channels), x.dtype)
+    grid = blocks, len(parts)
+    _whole.launch("sum_parts", x.dtype, grid, (THREADS,), x, parts, images, pixels, channels, each)
+    _whole.for_each("mean_of_parts", x.dtype, y.size, parts, y, len(parts), pixels)
+
+
+def _for_each(source, kernel, inputs, results, *arguments):
+    """Run a kernel with a thread for one or more numbers of the first result; see packs.cuh."""
+    channels, dtype = inputs[0].shape[1], inputs[0].dtype
+    each = numbers_a_thread(channels, *inputs)
+    count = results[0].size // each
+    source.for_each(kernel, dtype, count, *inputs, *results, *arguments, channels, each)
 
 
 def _empty(x, size, dtype=None):
@@ -156,4 +161,4 @@ def _empty(x, size, dtype=None):
 
 
 def _code_type(kernel) -> np.dtype:
-    return np.dtype(np.min_scalar_type(kernel[0] * kernel[1] - 1))
+    return np.min_scalar_type(kernel[0] * kernel[1] - 1)

@@ -8,9 +8,15 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from nnmed.backend.arrays import array_module, as_channels_last, empty_channels_last
+from nnmed.backend.arrays import (
+    array_module,
+    as_channels_last,
+    empty_channels_last,
+    is_channels_last,
+    nhwc,
+)
 from nnmed.backend.cuda import Source
-from nnmed.kernels.elementwise import dense
+from nnmed.kernels.packs import numbers_a_thread
 from nnmed.kernels.resample.taps import Taps
 
 __all__ = [
@@ -18,57 +24,71 @@ __all__ = [
     "sample_weight_grad", "unfold",
 ]  # fmt: skip
 
-_taps, _sample, _fold = (Source(__file__, f"{name}.cu") for name in ("taps", "sample", "fold"))
+_taps, _pad, _sample, _fold = (
+    Source(__file__, f"{name}.cu") for name in ("taps", "pad", "sample", "fold")
+)
 _on_card: WeakKeyDictionary = WeakKeyDictionary()  # copies of taps, by device and dtype
 
 
 def interpolate(x, taps):
     """Return `x` resampled along each of its last axes by the taps of that axis."""
-    for axis, taps_of_axis in enumerate(taps, 2):
-        if not taps_of_axis.is_identity:
-            x = _along(x, axis, taps_of_axis)
-    return x
+    y = nhwc(as_channels_last(x))
+    axes = [axis for axis, of_axis in enumerate(taps, 1) if not of_axis.is_identity]
+    # The axes that shrink come first, so that as little as possible is worked on.
+    for axis in sorted(axes, key=lambda axis: len(taps[axis - 1]) / taps[axis - 1].size):
+        y = _times(taps[axis - 1], y, axis)
+    return y.transpose(0, y.ndim - 1, *range(1, y.ndim - 1))
 
 
 def pad(x, widths, mode, value):
     """Return `x` with ``widths[axis] = (before, after)`` more entries; negative ones crop."""
-    for axis, width in enumerate(widths):
-        if tuple(width) != (0, 0):
-            x = _along(x, axis, _pad_taps(x.shape[axis], *width, mode), value or 0.0)
-    return x
+    order, bits = _order(x), f"u{x.itemsize}"
+    fill = np.full((), value or 0, x.dtype).view(bits)[()]
+    y = array_module(x).ascontiguousarray(x.transpose(order)).view(bits)
+    for position, axis in enumerate(order):
+        if tuple(widths[axis]) != (0, 0):
+            taps = _pad_taps(x.shape[axis], *widths[axis], mode)
+            y = _along(y, position, taps, _pad, f"pad_{x.itemsize}", np.float32, fill)
+    return y.view(x.dtype).transpose([order.index(axis) for axis in range(x.ndim)])
 
 
 def pad_input_grad(dy, widths, mode):
     """Return dx: each dy is added where its value was read."""
-    for axis, (before, after) in enumerate(widths):
+    order = _order(dy)
+    dx = array_module(dy).ascontiguousarray(dy.transpose(order))
+    for position, axis in enumerate(order):
+        before, after = widths[axis]
         if (before, after) != (0, 0):
-            dy = _along(dy, axis, _pad_taps(dy.shape[axis] - before - after, before, after, mode).T)
-    return dy
+            taps = _pad_taps(dy.shape[axis] - before - after, before, after, mode)
+            dx = _times(taps.T, dx, position)
+    return dx.transpose([order.index(axis) for axis in range(dy.ndim)])
 
 
 def sample(x, index, weight):
     """Return ``y[n, c, p] = sum_k weight[k, n, p] * x[n, c, index[k, n, p]]``."""
-    taps, images, places = index.shape
-    y = empty_channels_last((images, x.shape[1], places), x.dtype, array_module(x))
+    x, (taps, images, places), channels = as_channels_last(x), index.shape, x.shape[1]
+    y = empty_channels_last((images, channels, places), x.dtype, array_module(x))
+    each = numbers_a_thread(channels, x)
     _sample.for_each(
-        "sample", x.dtype, y.size, as_channels_last(x), *_contiguous(index, weight), y, taps,
-        images, x.shape[2], places, x.shape[1],
+        "sample", x.dtype, y.size // each, x, *_contiguous(index, weight), y, taps, images,
+        x.shape[2], places, channels, each,
     )  # fmt: skip
     return y
 
 
 def sample_input_grad(dy, index, weight, size):
     """Return dx, (N, C, size): each dy is added where its value was read, times the weight."""
-    xp, (_, images, places), channels = array_module(dy), index.shape, dy.shape[1]
+    dy, (_, images, places), channels = as_channels_last(dy), index.shape, dy.shape[1]
+    xp = array_module(dy)
     dx = empty_channels_last((images, channels, size), dy.dtype, xp)
     image = xp.arange(images).reshape(1, -1, 1)
     target = xp.where(index < 0, images * size, index + image * size).reshape(-1)
     order = xp.argsort(target, kind="stable")
     start = xp.searchsorted(target[order], xp.arange(images * size + 1))
-    order, start = order.astype(np.int64), start.astype(np.int64)
+    each = numbers_a_thread(channels, dy)
     _sample.for_each(
-        "sample_input_grad", dy.dtype, dx.size, as_channels_last(dy), order, start,
-        *_contiguous(weight), dx, images, places, channels,
+        "sample_input_grad", dy.dtype, dx.size // each, dy, order, start, *_contiguous(weight), dx,
+        images * places, channels, each,
     )  # fmt: skip
     return dx
 
@@ -107,19 +127,28 @@ def _geometry(windows, size, counts):
     return *size, *counts, *windows.kernel, *windows.stride, *windows.padding, *windows.dilation
 
 
-def _along(x, axis, taps, fill=0.0):
-    """Return ``taps @ x`` along an axis, in the memory order of x."""
-    x, order = dense(x)
-    xp, position = array_module(x), order.index(axis)
-    lengths = [x.shape[a] for a in order]
-    lengths[position] = len(taps)
-    y = xp.empty(lengths, x.dtype)
-    index, weight = _copies(taps, xp, x.dtype)
-    _taps.for_each(
-        "apply_taps", x.dtype, y.size, x, index, weight, y, float(fill), taps.most,
-        x.shape[axis], len(taps), prod(lengths[position + 1 :]),
+def _order(x):
+    """Return the axes of x as they lie in memory: channels last in a batch."""
+    # Without a batch, (C, H, W) has nothing that says which axis the channels are.
+    is_batch = x.ndim > 3 or is_channels_last(x)
+    return [0, *range(2, x.ndim), 1] if is_batch else list(range(x.ndim))
+
+
+def _times(taps, x, axis):
+    """Return the matrix `taps` times x along an axis."""
+    return _along(x, axis, taps, _taps, "apply_taps", x.dtype, taps.most)
+
+
+def _along(x, axis, taps, source, kernel, real, parameter):
+    """Return what a kernel makes of x by the taps of an axis; both lie in C order."""
+    xp, inner = array_module(x), prod(x.shape[axis + 1 :])
+    y = xp.empty((*x.shape[:axis], len(taps), *x.shape[axis + 1 :]), x.dtype)
+    each = numbers_a_thread(inner, x)
+    source.for_each(
+        kernel, real, y.size // each, x, *_copies(taps, xp, real), y, parameter, x.shape[axis],
+        len(taps), inner, each,
     )  # fmt: skip
-    return y.transpose([order.index(a) for a in range(x.ndim)])
+    return y
 
 
 def _copies(taps, xp, dtype):
