@@ -154,3 +154,18 @@ def test_nan_stays_in_its_channel():
     assert np.isnan(mean).tolist() == np.isnan(var).tolist() == [False, True, False]
     y = cpu.batch_norm(x, mean, var, None, None, 1e-5)
     np.testing.assert_array_equal(np.isnan(y).all((0, 2, 3)), [False, True, False])
+
+
+@pytest.mark.parametrize("spreads", [3, 10, 31, 100])
+def test_sums_of_the_gradient_do_not_suffer_from_a_far_mean(spreads):
+    rng = np.random.default_rng(3)
+    x = (rng.standard_normal((4, 6, 32, 32)) + spreads).astype(np.float32)
+    dy = (rng.standard_normal(x.shape) + 1).astype(np.float32)
+    mean, var = reference.batch_moments(x)
+    dx, dweight, _ = cpu.batch_norm_grad(dy, x, mean, var, None, 1e-5, True)
+    exact_dx, exact_dweight, _ = reference.batch_norm_grad(
+        *(a.astype(np.float64) for a in (dy, x)), mean, var, None, 1e-5, True
+    )
+    values = x.size / x.shape[1]
+    np.testing.assert_allclose(dweight, exact_dweight, rtol=0, atol=4e-5 * values**0.5)
+    np.testing.assert_allclose(dx, exact_dx, rtol=0, atol=4e-6)

@@ -100,10 +100,10 @@ def test_turned_weight(form):
 CUTS = {
     (tiles, "BLOCK_COLUMNS"): 40, (tiles, "SMALL_PRODUCT"): 100_000,
     (tiles, "MIN_PRODUCT_TILES"): 10**6, (winograd, "MIN_TILES"): 1,
-    (winograd, "MIN_SUMMED_TILES"): 2, (winograd, "SUM_BYTES"): 15_000,
+    (winograd, "MIN_SUMMED_TILES"): 2, (winograd, "SUM_BYTES"): 1,
     (winograd, "PRODUCT_NUMBERS"): 50, (winograd, "MAX_SUMS"): 3, (winograd, "LARGE"): 1,
-    (winograd, "LARGE_SUMS"): 1, (large, "SLICE"): 3, (large, "SHARED"): 5000,
-    (large, "MIN_TILES"): 2,
+    (winograd, "LARGE_SUMS"): 1, (large, "LEAST_OUTPUTS"): 1, (large, "SLICE"): 3,
+    (large, "SHARED"): 5000, (large, "MIN_TILES"): 2,
 }  # fmt: skip
 
 
@@ -137,7 +137,7 @@ def test_equals_the_direct_form(name, layer, with_bias, cuts):
         np.testing.assert_allclose(got[key], expected, rtol=0, atol=tolerance, err_msg=key)
 
 
-LARGE = {(winograd, "LARGE"): 1, (winograd, "LARGE_SUMS"): 1}
+LARGE = {(winograd, "LARGE"): 1, (winograd, "LARGE_SUMS"): 1, (large, "LEAST_OUTPUTS"): 1}
 # Form, constants, and (N, C, O, (H, W)).
 SHARED = {
     "F(2x2)": ("F(2x2)", {}, (3, 20, 24, (21, 22))),

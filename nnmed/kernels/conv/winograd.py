@@ -49,11 +49,12 @@ of all outputs of the tiles that read it, and inputs that come near the largest 
 overflow. float64 always takes the direct form, as do all layers with
 ``nnmed.use_kernels(conv="im2col")``.
 
-**Memory.** The transformed filters take t*t / 9 times the memory of the weights and at most
-9 MiB, since many filters are transformed a slice at a time (winograd_large.py); the tiles that
-slices share take 8 MiB, the sums of the weight gradient 10 MiB. To that each thread adds a few
-matrices of a block of tiles: a megabyte each, but at least some tiles of all channels and one
-row of tiles, so a very wide image takes more.
+**Memory.** The transformed filters take t*t / 9 times the memory of the weights, the sums of the
+weight gradient twice that, or more up to 10 MiB. To that each thread adds a few matrices of a
+block of tiles: a megabyte each, but at least some tiles of all channels and one row of tiles,
+so a very wide image takes more. Where the filters are many and transformed a slice at a time
+(winograd_large.py), each thread has those of a slice, 9 KiB for each channel with their copies,
+and all share the transformed tiles: 8 MiB, or one row of them.
 
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016, section 4.
 On the choice of points: Barabasz et al., "Error analysis and improving the accuracy of
@@ -86,7 +87,7 @@ LARGE, LARGE_SUMS = 1 << 16, 1 << 14
 COPY = 7
 # Transforming the weights costs as much as the products of so many tiles.
 WEIGHT_TILES = 25
-# The sums of the weight gradient: so many copies, or as many as take so many bytes.
+# The sums of the weight gradient: at most so many copies, and bytes, but two.
 MAX_SUMS, SUM_BYTES = 16, 10 << 20
 # Numbers of a product that is added to them: it stays in the cache until it is added.
 PRODUCT_NUMBERS = 1 << 18
@@ -172,7 +173,7 @@ def correlate(x, weight, bias, y, before, turned: bool = False):
     channels = x.shape[3]
     form = cheapest((n, h, w), channels, outputs)
     m, t2 = form.m, form.t**2
-    if channels * outputs >= LARGE:
+    if channels * outputs >= LARGE and outputs >= winograd_large.LEAST_OUTPUTS:
         winograd_large.correlate(form, x, weight, bias, y, before, turned)
         return
     filters = transform_weight(form, weight, turned)
@@ -205,11 +206,11 @@ def weight_grad(dy, x, before):
     (n, h, w, outputs), channels = dy.shape, x.shape[3]
     form = cheapest((n, h, w), channels, outputs)
     t2, size = form.t**2, channels * outputs
-    if size >= LARGE_SUMS:
+    if size >= LARGE_SUMS and outputs >= winograd_large.LEAST_OUTPUTS:
         return winograd_large.weight_grad(form, dy, x, before)
     tiles = Tiles(form, dy.shape, before)
     blocks = tiles.blocks(channels, outputs, MIN_SUMMED_TILES)
-    count = min(len(blocks), MAX_SUMS, SUM_BYTES // (x.itemsize * t2 * size))
+    count = min(len(blocks), MAX_SUMS, max(2, SUM_BYTES // (x.itemsize * t2 * size)))
     sums = scratch("filters", (count, t2, outputs, channels), x.dtype)
 
     def task(index):

@@ -3,7 +3,8 @@
 Transformed, 512 x 512 filters take 38 MB, which would be written to memory and read again, by
 other threads as well. So the tiles are transformed first, as many as fit some megabytes, and are
 then shared by all. Each slice of outputs has its own filters, which stay in the cache from their
-transform to their product, and the sums of the weight gradient likewise::
+transform to their product, and the sums of the weight gradient likewise. (Where not all tiles
+fit, the filters are transformed again for the next ones.)::
 
       tiles, transformed once         slices of outputs: what a thread has to itself
     +------------------------+      +-------+-------+-------+- -
@@ -21,8 +22,8 @@ from nnmed.backend.threads import chunks, parallel_for
 from nnmed.kernels.conv.winograd_tiles import Tiles, matrix_scratch, multiply, transform
 from nnmed.kernels.elementwise import quietly
 
-# Output channels of a slice.
-SLICE = 32
+# Output channels of a slice, and of a layer that is worth cutting: the threads share its slices.
+SLICE, LEAST_OUTPUTS = 32, 128
 # Numbers of transformed tiles that are shared: 8 MiB.
 SHARED = 1 << 21
 # A block has at least so many tiles.
@@ -35,11 +36,12 @@ def correlate(form, x, weight, bias, y, before, turned: bool):
     tiles = Tiles(form, y.shape, before)
     back = form.output if bias is None else form.output_and_bias
     slices = chunks(outputs, SLICE)
-    for blocks, spans, count in _groups(tiles, channels, outputs, channels):
+
+    def do(blocks, spans, count):
         inputs = _shared(tiles.inputs, x, blocks, spans, channels, form.input, "shared inputs")
         inputs = inputs.reshape(t2, count, channels)
 
-        def task(index, blocks=blocks, spans=spans, count=count, inputs=inputs):
+        def task(index):
             part = slice(*slices[index])
             width = part.stop - part.start
             filters = _filters(form, weight, part, turned)
@@ -55,6 +57,9 @@ def correlate(form, x, weight, bias, y, before, turned: bool):
 
         parallel_for(partial(quietly, task), len(slices))
 
+    for group in _groups(tiles, channels, outputs, channels):
+        do(*group)
+
 
 def weight_grad(form, dy, x, before):
     """Do :func:`nnmed.kernels.conv.winograd.weight_grad` in `form`."""
@@ -62,8 +67,8 @@ def weight_grad(form, dy, x, before):
     tiles = Tiles(form, dy.shape, before)
     dweight = np.empty((outputs, channels, 9), x.dtype)
     slices = chunks(outputs, SLICE)
-    groups = _groups(tiles, channels, outputs, channels + outputs)
-    for turn, (blocks, spans, count) in enumerate(groups):
+
+    def add(blocks, spans, count, is_first):
         inputs = _shared(tiles.inputs, x, blocks, spans, channels, form.input, "shared inputs")
         gradients = _shared(
             tiles.gradients, dy, blocks, spans, outputs, form.spread, "shared gradients"
@@ -71,20 +76,23 @@ def weight_grad(form, dy, x, before):
         inputs = inputs.reshape(t2, count, channels)
         gradients = gradients.reshape(t2, count, outputs).swapaxes(1, 2)
 
-        def task(index, turn=turn, inputs=inputs, gradients=gradients):
+        def task(index):
             part = slice(*slices[index])
             size = (part.stop - part.start) * channels
-            sums = matrix_scratch("gathered", t2, size, x.dtype)
+            sums = matrix_scratch("sums", t2, size, x.dtype)
             np.matmul(gradients[:, part], inputs, out=sums.reshape(t2, -1, channels))
             taps = matrix_scratch("taps", 9, size, x.dtype)
             transform(form.weight.T, sums, taps)
             taps = taps.reshape(9, -1, channels).transpose(1, 2, 0)
-            if turn == 0:
+            if is_first:
                 np.copyto(dweight[part], taps)
             else:
                 dweight[part] += taps
 
         parallel_for(partial(quietly, task), len(slices))
+
+    for turn, group in enumerate(_groups(tiles, channels, outputs, channels + outputs)):
+        add(*group, is_first=turn == 0)
     return dweight.reshape(outputs, channels, 3, 3)
 
 

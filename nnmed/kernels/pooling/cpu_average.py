@@ -55,12 +55,18 @@ def _sum_rows(x, top, count, stride, out):
         (slice(i0, i1), flat[:, every(top + u + i0 * stride, stride, i1 - i0)])
         for u, (i0, i1) in enumerate(spans)
     ]
-    if count > 1 and all(span == (0, out.shape[1]) for span in spans[:2]):
-        np.add(taps[0][1], taps[1][1], out=out)
-        taps = taps[2:]
+    # Rows that all windows have come first: they need no zeros to be added to.
+    whole = [values for (_, values), span in zip(taps, spans) if span == (0, out.shape[1])]
+    parts = [tap for tap, span in zip(taps, spans) if span != (0, out.shape[1])]
+    if len(whole) > 1:
+        np.add(whole[0], whole[1], out=out)
+    elif whole:
+        np.copyto(out, whole[0])
     else:
         out.fill(0)
-    for rows, values in taps:
+    for values in whole[2:]:
+        np.add(out, values, out=out)
+    for rows, values in parts:
         np.add(out[:, rows], values, out=out[:, rows])
 
 

@@ -16,7 +16,7 @@ from nnmed.kernels.elementwise import temporaries
 from nnmed.kernels.pooling.phases import cut, every, grid_of, on_rows, pixels
 
 SCATTERED = 1 << 14  # elements of dy that np.add.at takes at a time
-# A pass for each cell of a window takes longer than scattering, if a window has more of them.
+# With more cells in a window, a pass for each takes longer than scattering (on one thread).
 MANY_CELLS = 9
 
 
@@ -215,7 +215,7 @@ def _reach(start, stride, size, count):
 
 
 def _scatter(dy, codes, input_size, kernel, stride, padding, dilation):
-    """Return dx where windows overlap: each dy is added at the index of its maximum."""
+    """Return dx for any windows: each dy is added at the index of its maximum."""
     (n, c, oh, ow), (h, w) = dy.shape, input_size
     dx = zeros_channels_last((n, c, h, w), dy.dtype)
     source, marks, target = nhwc(dy), nhwc(codes), nhwc(dx)
