@@ -14,13 +14,16 @@
 struct Row {
     int number, first, lane, lanes, classes, inner;
 
-    // Find the row of this thread, and return whether there is one.
+    // Find the row of this thread, or of another, and return whether there is one.
     __device__ bool find(int rows, int classes_, int inner_, int lanes_) {
-        int thread = thread_number();
+        return find(thread_number(), rows, classes_, inner_, lanes_);
+    }
+    __device__ bool find(int thread, int rows, int classes_, int inner_, int lanes_) {
         number = thread / lanes_, lane = thread % lanes_;
         classes = classes_, inner = inner_, lanes = lanes_;
+        if (number >= rows) return false;
         first = number / inner * classes * inner + number % inner;
-        return number < rows;
+        return true;
     }
 
     // The place of class c.

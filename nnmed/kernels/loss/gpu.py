@@ -6,16 +6,14 @@ in order by a second kernel. The host reads nothing: what the mean divides by st
 
 from __future__ import annotations
 
-from math import ceil
-
-import numpy as np
-
 from nnmed.backend.arrays import array_module, empty_like
 from nnmed.backend.cuda import THREADS, Source
-from nnmed.kernels.elementwise import dense, in_order
-from nnmed.kernels.loss.gpu_overlap import lovasz_weights, overlap, overlap_grad
+from nnmed.kernels.elementwise import dense, in_order, memory_order
+from nnmed.kernels.loss.gpu_lovasz import lovasz_weights
+from nnmed.kernels.loss.gpu_overlap import overlap, overlap_grad
 from nnmed.kernels.loss.gpu_rows import cross_entropy, focal_loss, nll_loss, soft_cross_entropy
-from nnmed.kernels.loss.gpu_sums import ONE, finished
+from nnmed.kernels.loss.gpu_sums import finished, shares
+from nnmed.kernels.packs import numbers_a_thread
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "focal_loss",
@@ -23,14 +21,17 @@ __all__ = [
     "smooth_l1_loss", "soft_cross_entropy", "times",
 ]  # fmt: skip
 
-BLOCKS = 1024  # of a sum at most
-
-_pairs = Source(__file__, "pairs.cu")
+_source = Source(__file__, "pairs.cu")
 
 
 def times(dx, dy):
-    """Multiply the gradient `dx` by `dy`, broadcast; in place."""
-    dx *= dy
+    """Multiply the gradient `dx`, dense in memory, by `dy`, broadcast; in place."""
+    if dy.ndim == 0:
+        _source.for_each("scale", dx.dtype, dx.size, dx, dy)
+        return dx
+    order = memory_order(dx)
+    ordered = dx.transpose(order)  # CuPy walks the axes as they come
+    ordered *= array_module(dx).broadcast_to(dy, dx.shape).transpose(order)
     return dx
 
 
@@ -46,7 +47,7 @@ def l1_loss(x, target, reduction, gradient):
 
 def smooth_l1_loss(x, target, beta, reduction, gradient):
     """Return d**2 / (2 beta) where abs(d) < beta, else abs(d) - beta / 2; d = x - target."""
-    return _pair("smooth_l1_loss", reduction, gradient, x, target, float(beta))
+    return _pair("smooth_l1_loss", reduction, gradient, x, target, settings=(float(beta),))
 
 
 def binary_cross_entropy_with_logits(x, target, weight, pos_weight, reduction, gradient):
@@ -60,24 +61,21 @@ def binary_cross_entropy(x, target, weight, reduction, gradient):
     return _pair("binary_cross_entropy", reduction, gradient, x, target, weight)
 
 
-def _pair(kernel, reduction, gradient, x, target, *others):
-    """Return the reduced loss, and its gradient by x if wanted; `others` are arrays or numbers."""
-    xp = array_module(x)
+def _pair(kernel, reduction, gradient, x, target, *weights, settings=()):
+    """Return the reduced loss, and its gradient by x if wanted; weights may be None."""
     x, order = dense(x)
-    others = [a if a is None or isinstance(a, float) else _alike(a, x, order) for a in others]
+    arrays = [x, *(None if a is None else _alike(a, x, order) for a in (target, *weights))]
     losses = empty_like(x) if reduction == "none" else None
     dx = empty_like(x) if gradient else None
-    blocks = max(1, min(BLOCKS, ceil(x.size / THREADS)))
-    parts = None if losses is not None else xp.empty(blocks, np.float64)
-    scale = 1 / max(x.size, 1) if reduction == "mean" else 1.0
-    _pairs.launch(
-        kernel, x.dtype, (blocks,), (THREADS,), x, _alike(target, x, order), *others, losses, dx,
-        parts, scale, ceil(x.size / blocks), x.size,
+    pack = numbers_a_thread(x.size, *(a for a in arrays if a is not None))
+    blocks, each = shares(x.size // pack)
+    parts = None if losses is not None else array_module(x).empty(blocks)
+    count = x.size if reduction == "mean" else 1
+    _source.launch(
+        kernel, x.dtype, (blocks,), (THREADS,), *arrays, *settings, losses, dx, parts,
+        1 / max(count, 1), each, pack, x.size,
     )  # fmt: skip
-    if losses is not None:
-        return losses, dx
-    count = np.float64(x.size) if reduction == "mean" else ONE
-    return finished(parts, x.dtype, fixed=count), dx
+    return finished(parts, x.dtype, fixed=count) if losses is None else losses, dx
 
 
 def _alike(array, x, order):

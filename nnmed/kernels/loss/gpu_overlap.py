@@ -1,15 +1,14 @@
-"""Sums of soft overlap on the GPU (overlap.cu), and the weights of the Lovasz extension."""
+"""Sums of soft overlap on the GPU: overlap.cu."""
 
 from __future__ import annotations
 
-from math import ceil, prod
+from math import prod
 
 import numpy as np
 
 from nnmed.backend.arrays import array_module, as_channels_last, empty_channels_last
 from nnmed.backend.cuda import THREADS, Source
-
-BLOCKS, LEAST_PIXELS = 512, 1024
+from nnmed.kernels.columns import blocks_of_columns, grid_of_warps
 
 _source = Source(__file__, "overlap.cu")
 
@@ -17,18 +16,19 @@ _source = Source(__file__, "overlap.cu")
 def overlap(p, labels, kept, squared):
     """Return sum(p [label = c]) and sum(p), or sum(p^2), over the pixels of each image."""
     xp, (images, channels), pixels = array_module(p), p.shape[:2], prod(p.shape[2:])
-    sums = xp.zeros((2, images, channels), p.dtype)
     if not p.size:
-        return sums
-    blocks = max(1, min(BLOCKS // (images * channels), pixels // LEAST_PIXELS))
-    each = ceil(pixels / blocks)
-    parts = xp.empty((ceil(pixels / each), images, channels, 2), np.float64)
-    grid = len(parts), channels, images
+        return xp.zeros((2, images, channels), p.dtype)
+    lanes, length, grid = blocks_of_columns(images, pixels, channels)
+    labels, kept = _marks(labels, kept)
+    parts, sums = xp.empty((images, channels, grid[1], 2)), xp.empty((2, *p.shape[:2]), p.dtype)
     _source.launch(
-        "overlap", p.dtype, grid, (THREADS,), as_channels_last(p), *_marks(labels, kept), parts,
-        bool(squared), pixels, channels, each,
+        f"overlap_{labels.itemsize}", p.dtype, grid, (THREADS,), as_channels_last(p), labels, kept,
+        parts, bool(squared), pixels, channels, lanes, length,
     )  # fmt: skip
-    _source.for_each("add_overlaps", p.dtype, images * channels, parts, sums, len(parts))
+    count = images * channels
+    _source.launch(
+        "add_overlaps", p.dtype, grid_of_warps(count), (THREADS,), parts, sums, grid[1], count
+    )
     return sums
 
 
@@ -36,34 +36,17 @@ def overlap_grad(dy, p, labels, kept, squared):
     """Return the gradient of :func:`overlap` by p: dy_0 [label = c] + dy_1, or + 2 p dy_1."""
     xp, (images, channels) = array_module(p), p.shape[:2]
     dp = empty_channels_last(p.shape, p.dtype, xp)
+    labels, kept = _marks(labels, kept)
     _source.for_each(
-        "overlap_grad", p.dtype, p.size, xp.ascontiguousarray(dy), as_channels_last(p),
-        *_marks(labels, kept), dp, bool(squared), prod(p.shape[2:]), channels, images,
+        f"overlap_grad_{labels.itemsize}", p.dtype, p.size, xp.ascontiguousarray(dy),
+        as_channels_last(p), labels, kept, dp, bool(squared), prod(p.shape[2:]), channels, images,
     )  # fmt: skip
     return dp
 
 
-def lovasz_weights(errors, truth, kept):
-    """Return how much each pixel's error counts, given the order of all errors in its row.
-
-    CuPy sorts; see cpu.py for the arguments.
-    """
-    xp = array_module(errors)
-    if not errors.size:
-        return xp.zeros(errors.shape, errors.dtype)
-    order = xp.argsort(xp.where(kept, -errors, np.inf), axis=1, kind="stable")
-    inside = xp.take_along_axis(truth & kept, order, axis=1)
-    found = xp.cumsum(inside, axis=1)
-    total = found[:, -1:]
-    union = total + xp.arange(1, errors.shape[1] + 1) - found
-    jaccard = 1 - (total - found) / union
-    steps = jaccard.copy()
-    steps[:, 1:] -= jaccard[:, :-1]
-    weights = xp.take_along_axis(steps, xp.argsort(order, axis=1), axis=1)
-    return xp.where(kept, weights, 0.0).astype(errors.dtype)
-
-
 def _marks(labels, kept):
+    """Return labels of one byte or of four, and flags, in the order of the pixels."""
     xp = array_module(labels)
-    labels = xp.ascontiguousarray(labels.astype(np.int32))
-    return labels, None if kept is None else xp.ascontiguousarray(kept)
+    if labels.dtype != np.uint8:
+        labels = labels.astype(np.int32, copy=False)
+    return xp.ascontiguousarray(labels), None if kept is None else xp.ascontiguousarray(kept)

@@ -3,187 +3,212 @@
 //     y = (x - mean) / sqrt(var + eps) * weight + bias
 //
 // with mean and var of each channel over the whole batch (which then counts as one image), or
-// of each group of `each` channels of an image. Formulas of the gradient: see reference.py.
+// of each group of channels of an image. Formulas of the gradient: see reference.py.
 //
-// Statistics need two kernels, since blocks do not wait for one another. In the first a block
-// takes 32 channels and a part of the pixels, each thread every eighth pixel of one channel:
+// Statistics are sums down the columns of matrices: columns.cuh says how blocks and threads
+// divide them. What is left is element by element, a thread for `each` neighbouring channels, 4
+// or 1, with numbers a channel that a kernel between works out:
 //
-//              channel 0 1 2 ... 31          a warp reads 32 neighbours in memory
-//     pixel 0          . . . ... .   warp 0
-//     pixel 1          . . . ... .   warp 1
-//       ...                                  then the eight of a channel are merged
-//     pixel 7          . . . ... .   warp 7
+//     channels      0..3 | 4..7 | .. C-1 | 0..3 ..          thread   0      1     ..
+//     pixel         0                    | 1
 //
-// In the second a thread merges the parts, in order: the same bits every time. Means and squares
-// are kept by Welford's rule and merged by Chan's, so that a mean that is large against the
-// spread does no harm; merging is in double, as one addition in hundreds costs nothing.
+// A mean that is large against the spread does no harm: moments are those of differences from a
+// number nearby, and merged by Chan's rule; maps subtract the mean first.
 //
-// Bytes: statistics read a number an element, the rest reads 1 or 2 and writes 1. Limit: copy
-// bandwidth.
-#include "common.cuh"
+// Bytes: statistics read a number an element (gradient: 2), maps read one and write one
+// (gradient: read 2). 2 to 6 operations an element. Limit: copy bandwidth.
+#include "columns.cuh"
+#include "normalization/moments.cuh"
 
-#define LANES 32
-#define WARPS 8
-
-struct Moments {
-    double count, mean, square;
-
-    // Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
-    // variances", 1979.
-    __device__ void merge(double n, double mu, double s) {
-        if (n == 0) return;
-        double total = count + n, delta = mu - mean;
-        mean += delta * n / total;
-        square += s + delta * delta * count * n / total;
-        count = total;
-    }
-};
-
-// Mean and sum of squared differences of a part of the pixels: parts is (images, parts, C, 2).
-extern "C" __global__ void moments(
-    const real *x, double *parts, int pixels, int channels, int each
+// Means and squares of a part of the pixels, less the first of them: see Columns::at_part.
+template <int N>
+__device__ __forceinline__ void moments_of_part(
+    const real *x, double *parts, const Columns &at, int length
 ) {
-    __shared__ real means[WARPS][LANES], squares[WARPS][LANES];
-    __shared__ int counts[WARPS];
-    int lane = threadIdx.x % LANES, warp = threadIdx.x / LANES;
-    int c = blockIdx.x * LANES + lane, image = blockIdx.z;
-    int first = blockIdx.y * each, last = min(pixels, first + each), count = 0;
-    real mean = 0, square = 0;
-    if (c < channels) {
-        for (int p = first + warp; p < last; p += WARPS) {
-            real value = x[(image * pixels + p) * channels + c], delta = value - mean;
-            mean += delta / ++count;
-            square += delta * (value - mean);
-        }
+    __shared__ Moments<real, N> shared[COLUMN_THREADS];
+    auto all = Moments<real, N>::nothing();
+    auto near = Pack<real, N>::of(0);
+    if (at.column < at.channels) near = read_pack<N>(x + at.at(at.part * length));
+    int row = at.first, distance = at.step * at.channels;
+    for (; row + 3 * at.step < at.last; row += 4 * at.step) {
+        all.merge(moments_of<4>(x + at.at(row), distance, near));
     }
-    means[warp][lane] = mean, squares[warp][lane] = square;
-    if (lane == 0) counts[warp] = count;
-    __syncthreads();
-    if (warp > 0 || c >= channels) return;
-    Moments all = {0, 0, 0};
-    for (int w = 0; w < WARPS; w++) all.merge(counts[w], means[w][lane], squares[w][lane]);
-    double *part = parts + ((image * gridDim.y + blockIdx.y) * channels + c) * 2;
-    part[0] = all.mean, part[1] = all.square;
+    for (; row < at.last; row += at.step) {
+        all.merge(moments_of<1>(x + at.at(row), distance, near));
+    }
+    merge_rows(all, at.lanes, shared);
+    if (!at.has_result()) return;
+    for (int j = 0; j < N; j++) {
+        double *part = parts + at.at_part(j);
+        part[0] = (double)near.v[j] + all.mean.v[j], part[1] = all.square.v[j];
+    }
 }
 
-// Mean and variance of each group of channels of each image, (images, groups).
-extern "C" __global__ void merge_moments(
-    const double *parts, double *mean, double *var, int pixels, int channels, int each,
-    int count, int of_group, int n
+extern "C" __global__ void moments(
+    const real *x, double *parts, int pixels, int channels, int lanes, int length, int each
 ) {
-    int i = thread_number();
-    if (i >= n) return;
-    int groups = channels / of_group, image = i / groups, first = i % groups * of_group;
-    Moments all = {0, 0, 0};
-    for (int part = 0; part < count; part++) {
-        int size = min(each, pixels - part * each);
-        for (int c = first; c < first + of_group; c++) {
-            const double *of_part = parts + ((image * count + part) * channels + c) * 2;
-            all.merge(size, of_part[0], of_part[1]);
-        }
+    Columns at(pixels, channels, lanes, length, each);
+    if (each == 4) moments_of_part<4>(x, parts, at, length);
+    else moments_of_part<1>(x, parts, at, length);
+}
+
+// Mean and variance of each group of channels of each image, (images, groups): a warp merges the
+// parts of its channels, which lie side by side.
+extern "C" __global__ void merge_moments(
+    const double *parts, double *mean, double *var, int pixels, int length, int count,
+    int of_group, int n
+) {
+    int group = thread_number() / 32, lane = threadIdx.x % 32;
+    if (group >= n) return;
+    parts += group * of_group * count * 2;
+    auto all = Moments<double, 1>::nothing();
+    for (int k = lane; k < of_group * count; k += 32) {
+        int size = min(length, pixels - k % count * length);
+        all.merge({parts[2 * k], parts[2 * k + 1], size});
     }
-    mean[i] = all.mean;
-    var[i] = all.square / all.count;
+    for (int distance = 16; distance > 0; distance /= 2) {
+        double other = __shfl_down_sync(0xffffffffu, all.mean.v[0], distance);
+        double square = __shfl_down_sync(0xffffffffu, all.square.v[0], distance);
+        all.merge({other, square, __shfl_down_sync(0xffffffffu, all.count, distance)});
+    }
+    if (lane == 0) mean[group] = all.mean.v[0], var[group] = all.square.v[0] / all.count;
 }
 
 // Numbers of each image and channel for y = (x - centre) * scale + offset: (3, images, C). The
-// centre is the mean as it can be subtracted, the offset makes up for its rounding.
+// centre is the mean (0 where there is none) as it can be subtracted, the offset makes up for its
+// rounding.
 extern "C" __global__ void coefficients(
     const double *mean, const double *var, const real *weight, const real *bias, real *numbers,
     real eps, int channels, int of_group, int n
 ) {
     int i = thread_number();
     if (i >= n) return;
-    int c = i % channels, group = i / channels * (channels / of_group) + c / of_group;
+    int c = i % channels, group = i / of_group;
     double scale = (weight ? weight[c] : 1) / sqrt(var[group] + eps);
-    real centre = mean[group];
+    double middle = mean ? mean[group] : 0;
+    real centre = middle;
     numbers[i] = centre;
     numbers[n + i] = scale;
-    numbers[2 * n + i] = (bias ? bias[c] : 0) - (mean[group] - centre) * scale;
+    numbers[2 * n + i] = (bias ? bias[c] : 0) - (middle - centre) * scale;
+}
+
+template <int N>
+__device__ __forceinline__ void normalize_pack(
+    const real *x, const real *numbers, real *y, int pixels, int channels, int all, int n
+) {
+    int i = thread_number(), packs = channels / N;
+    if (i >= n) return;
+    numbers += i / (pixels * packs) * channels + i % packs * N;
+    auto value = read_pack<N>(x + i * N), centre = read_pack<N>(numbers);
+    auto scale = read_pack<N>(numbers + all), offset = read_pack<N>(numbers + 2 * all);
+#pragma unroll
+    for (int j = 0; j < N; j++) {
+        value.v[j] = (value.v[j] - centre.v[j]) * scale.v[j] + offset.v[j];
+    }
+    write_pack(y + i * N, value);
 }
 
 extern "C" __global__ void normalize(
-    const real *x, const real *numbers, real *y, int pixels, int channels, int all, int n
+    const real *x, const real *numbers, real *y, int pixels, int channels, int all, int each, int n
 ) {
-    int i = thread_number();
-    if (i >= n) return;
-    int k = i / (pixels * channels) * channels + i % channels;
-    y[i] = (x[i] - numbers[k]) * numbers[all + k] + numbers[2 * all + k];
+    if (each == 4) normalize_pack<4>(x, numbers, y, pixels, channels, all, n);
+    else normalize_pack<1>(x, numbers, y, pixels, channels, all, n);
 }
 
-// Sums of dy and of dy * (x - centre) over a part of the pixels: (images, parts, C, 2).
+// Sums of dy and of dy * (x - centre) over a part of the pixels.
+template <int N>
+__device__ __forceinline__ void sums_of_part(
+    const real *dy, const real *x, const double *mean, double *parts, const Columns &at,
+    int of_group
+) {
+    Sums<N> sums = {Pack<real, N>::of(0), Pack<real, N>::of(0)};
+    auto centre = sums.first;
+    for (int j = 0; j < N && at.column < at.channels; j++) {
+        centre.v[j] = mean[(at.image * at.channels + at.column + j) / of_group];
+    }
+#pragma unroll 4
+    for (int row = at.first; row < at.last; row += at.step) {
+        auto gradient = read_pack<N>(dy + at.at(row)), value = read_pack<N>(x + at.at(row));
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+            sums.first.v[j] += gradient.v[j];
+            sums.second.v[j] += gradient.v[j] * (value.v[j] - centre.v[j]);
+        }
+    }
+    write_sums(sums, at, parts);
+}
+
 extern "C" __global__ void sums(
     const real *dy, const real *x, const double *mean, double *parts, int pixels, int channels,
-    int each, int of_group
+    int of_group, int lanes, int length, int each
 ) {
-    __shared__ double totals[WARPS][LANES][2];
-    int lane = threadIdx.x % LANES, warp = threadIdx.x / LANES;
-    int c = blockIdx.x * LANES + lane, image = blockIdx.z;
-    int first = blockIdx.y * each, last = min(pixels, first + each);
-    real sum = 0, product = 0;
-    if (c < channels) {
-        real centre = mean[image * (channels / of_group) + c / of_group];
-        for (int p = first + warp; p < last; p += WARPS) {
-            int i = (image * pixels + p) * channels + c;
-            sum += dy[i];
-            product += dy[i] * (x[i] - centre);
-        }
-    }
-    totals[warp][lane][0] = sum, totals[warp][lane][1] = product;
-    __syncthreads();
-    if (warp > 0 || c >= channels) return;
-    double all = 0, products = 0;
-    for (int w = 0; w < WARPS; w++) all += totals[w][lane][0], products += totals[w][lane][1];
-    double *part = parts + ((image * gridDim.y + blockIdx.y) * channels + c) * 2;
-    part[0] = all, part[1] = products;
+    Columns at(pixels, channels, lanes, length, each);
+    if (each == 4) sums_of_part<4>(dy, x, mean, parts, at, of_group);
+    else sums_of_part<1>(dy, x, mean, parts, at, of_group);
 }
 
-// A thread for each group of each image: adds up the parts of its channels, and finds the numbers
-// of dx = a dy + b (x - centre) + d. totals (2, images, C) are the sums of dy and of dy times the
-// normalised x; numbers (4, images, C) are centre, a, b, d. Where statistics are constants, b and
-// d are 0.
-extern "C" __global__ void gradient_coefficients(
-    const double *parts, const double *mean, const double *var, const real *weight,
-    double *totals, real *numbers, real eps, int constant, int pixels, int channels, int count,
-    int of_group, int n
+// Sums of dy and of dy times the normalised x, (2, images, C): a warp adds up the parts of each.
+extern "C" __global__ void add_sums(
+    const double *parts, const double *mean, const double *var, double *totals, real eps,
+    int of_group, int count, int n
 ) {
-    int i = thread_number();
+    int i = thread_number() / 32, group = i / of_group;
     if (i >= n) return;
-    int groups = channels / of_group, image = i / groups, first = i % groups * of_group;
-    int all = n * of_group;
-    double inverse = 1 / sqrt(var[i] + eps), share = 0, slope = 0;
-    real centre = mean[i];
-    double rest = mean[i] - centre;
-    for (int c = first; c < first + of_group; c++) {
-        double sum = 0, product = 0;
-        for (int part = 0; part < count; part++) {
-            const double *of_part = parts + ((image * count + part) * channels + c) * 2;
-            sum += of_part[0], product += of_part[1];
-        }
-        product = (product - rest * sum) * inverse;
-        totals[image * channels + c] = sum;
-        totals[all + image * channels + c] = product;
-        double w = weight ? weight[c] : 1;
-        share += sum * w, slope += product * w;
+    double2 sums = sum_of_parts(parts + i * count * 2, count);
+    if (threadIdx.x % 32 > 0) return;
+    double rest = mean[group] - (real)mean[group];
+    totals[i] = sums.x;
+    totals[n + i] = (sums.y - rest * sums.x) / sqrt(var[group] + eps);
+}
+
+// Numbers of dx = a dy + b (x - centre) + d, (4, images, C): centre, a, b, d. A warp for each
+// group of each image adds up what its channels have.
+extern "C" __global__ void gradient_coefficients(
+    const double *totals, const double *mean, const double *var, const real *weight,
+    real *numbers, real eps, int pixels, int channels, int of_group, int n
+) {
+    int group = thread_number() / 32, lane = threadIdx.x % 32, all = n * of_group;
+    if (group >= n) return;
+    double share = 0, slope = 0;
+    for (int k = group * of_group + lane; k < (group + 1) * of_group; k += 32) {
+        double w = weight ? weight[k % channels] : 1;
+        share += w * totals[k], slope += w * totals[all + k];
     }
-    double size = (double)pixels * of_group;
-    double b = constant ? 0 : -inverse * inverse * slope / size;
-    double d = constant ? 0 : -inverse * share / size - b * rest;
-    for (int c = first; c < first + of_group; c++) {
-        int k = image * channels + c;
+    share = warp_sum(share), slope = warp_sum(slope);
+    double inverse = 1 / sqrt(var[group] + eps), size = (double)pixels * of_group;
+    real centre = mean[group];
+    double b = -inverse * inverse * slope / size;
+    double d = -inverse * share / size - b * (mean[group] - centre);
+    for (int k = group * of_group + lane; k < (group + 1) * of_group; k += 32) {
         numbers[k] = centre;
-        numbers[all + k] = inverse * (weight ? weight[c] : 1);
+        numbers[all + k] = inverse * (weight ? weight[k % channels] : 1);
         numbers[2 * all + k] = b, numbers[3 * all + k] = d;
     }
 }
 
-extern "C" __global__ void combine(
+template <int N>
+__device__ __forceinline__ void combine_pack(
     const real *dy, const real *x, const real *numbers, real *dx, int pixels, int channels,
     int all, int n
 ) {
-    int i = thread_number();
+    int i = thread_number(), packs = channels / N;
     if (i >= n) return;
-    int k = i / (pixels * channels) * channels + i % channels;
-    real centred = x[i] - numbers[k];
-    dx[i] = numbers[all + k] * dy[i] + numbers[2 * all + k] * centred + numbers[3 * all + k];
+    numbers += i / (pixels * packs) * channels + i % packs * N;
+    auto gradient = read_pack<N>(dy + i * N), value = read_pack<N>(x + i * N);
+    auto centre = read_pack<N>(numbers), a = read_pack<N>(numbers + all);
+    auto b = read_pack<N>(numbers + 2 * all), d = read_pack<N>(numbers + 3 * all);
+#pragma unroll
+    for (int j = 0; j < N; j++) {
+        real centred = value.v[j] - centre.v[j];
+        value.v[j] = a.v[j] * gradient.v[j] + b.v[j] * centred + d.v[j];
+    }
+    write_pack(dx + i * N, value);
+}
+
+extern "C" __global__ void combine(
+    const real *dy, const real *x, const real *numbers, real *dx, int pixels, int channels,
+    int all, int each, int n
+) {
+    if (each == 4) combine_pack<4>(dy, x, numbers, dx, pixels, channels, all, n);
+    else combine_pack<1>(dy, x, numbers, dx, pixels, channels, all, n);
 }
