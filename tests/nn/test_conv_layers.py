@@ -45,6 +45,7 @@ def test_layer_equals_pytorch(torch, case, tmp_path):
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", sorted({name for name, *_ in LAYERS}))
 def test_argument_names_and_initial_bounds_equal_pytorch(torch, name):
+    torch.manual_seed(0)
     layers.test_argument_names_equal_pytorch(torch, (name,))
     layers.test_default_initialisation_has_the_bounds_of_pytorch(torch, name)
 
