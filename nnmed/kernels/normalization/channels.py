@@ -43,8 +43,7 @@ class Channels:
         self._repeats = _pixels_in_a_row(pixels, max(1, channels))
         self._shape = images, pixels // self._repeats, self._repeats * channels
         self._pieces, self._parts = _cut(*self._shape)
-        fit = max(1, _SUM_ROW // max(1, channels))
-        self._sum_row = _largest_divisor(self._repeats, fit) * channels
+        self._sum_row = max(1, min(pixels, _SUM_ROW // max(1, channels))) * channels
 
     def view(self, x):
         """Return `x` (N, C, H, W) as rows: a view of channels-last memory, else a copy."""
@@ -88,12 +87,20 @@ class Channels:
             if middle is not None:
                 second = np.subtract(second, middle, out=scratch_like(second))
                 first = second if a is b else first
-            first, second = (t.reshape(len(t), -1, self._sum_row) for t in (first, second))
             images, part = slice(*self._pieces[index][:2]), index % self._parts
+            first, second = (t.reshape(len(t), -1) for t in (first, second))
+            rest = first.shape[1] % self._sum_row  # numbers of pixels that make no row
+            whole = first.shape[1] - rest
+            rows, others = (
+                t[:, :whole].reshape(len(t), -1, self._sum_row) for t in (first, second)
+            )
             # First einsum: it reads memory in order, the product with ones does not.
-            np.einsum("nrc,nrc->nc", first, second, out=products[images, part])
-            ones = np.ones((1, first.shape[1]), a.dtype)
-            np.matmul(ones, first, out=sums[images, part, None])
+            np.einsum("nrc,nrc->nc", rows, others, out=products[images, part])
+            ones = np.ones((1, rows.shape[1]), a.dtype)
+            np.matmul(ones, rows, out=sums[images, part, None])
+            if rest:
+                sums[images, part, :rest] += first[:, whole:]
+                products[images, part, :rest] += first[:, whole:] * second[:, whole:]
 
         parallel_for(lambda index: quietly(run, index), len(self._pieces))
         # Add up what the parts of an image, and the pixels of a row, have for a channel.
