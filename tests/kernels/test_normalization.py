@@ -169,13 +169,3 @@ def test_sums_of_the_gradient_do_not_suffer_from_a_far_mean(spreads):
     values = x.size / x.shape[1]
     np.testing.assert_allclose(dweight, exact_dweight, rtol=0, atol=4e-5 * values**0.5)
     np.testing.assert_allclose(dx, exact_dx, rtol=0, atol=4e-6)
-
-
-@pytest.mark.parametrize("mean", [0.0, 3.9])
-@pytest.mark.parametrize("size", [(211, 211), (101, 1), (128, 128)])
-def test_moments_of_maps_whose_pixels_have_no_divisors(size, mean):
-    x = (np.random.default_rng(4).standard_normal((2, 3, *size)) + mean).astype(np.float32)
-    exact_mean, exact_var = reference.batch_moments(x)
-    mean, var = cpu.batch_moments(x)
-    np.testing.assert_allclose(mean, exact_mean, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(var, exact_var, rtol=6e-6)

@@ -154,3 +154,14 @@ def test_output_and_gradient_are_channels_last():
 def test_bad_arguments_are_named(call, error, words):
     with pytest.raises(error, match=words):
         call(nnmed.Tensor(np.zeros((2, 3, 4, 4), np.float32)), nnmed.Tensor([1.0, 1.0, 1.0]))
+
+
+@pytest.mark.parametrize("mean", [0.0, 3.9])
+def test_a_map_whose_pixels_have_no_divisors(mean):
+    # 509 is prime: sums must not become one chain of 259,081 additions in float32.
+    x = (np.random.default_rng(4).standard_normal((1, 3, 509, 509)) + mean).astype(np.float32)
+    y = batch_norm(nnmed.from_numpy(x), **NO_STATISTICS).numpy()
+    double = x.astype(np.float64)
+    centred = double - double.mean((0, 2, 3), keepdims=True)
+    exact = centred / np.sqrt(double.var((0, 2, 3), keepdims=True) + 1e-5)
+    np.testing.assert_allclose(y, exact, rtol=2e-6, atol=2e-6)
