@@ -20,18 +20,24 @@ from dataclasses import replace
 import numpy as np
 
 from nnmed.kernels.conv import products
-from nnmed.kernels.conv.blocks import Geometry
+from nnmed.kernels.conv.blocks import MIN_ROW, Geometry
 
-# Measured: grouping wins while a patch's row is short and the product stays this narrow.
-MAX_ROW, MAX_OUTPUTS, MAX_COLUMNS = 12, 64, 4
+# Measured, in multiplications of the product: what it costs to copy a run of neighbouring
+# numbers, and each number of the run.
+RUN, NUMBER = 176, 11
 
 
 def grouped(channels: int, outputs: int, groups: int, geometry: Geometry) -> int:
     """Return how many output columns to group: 1 where grouping does not pay."""
     width = geometry.kernel[1]
-    if groups > 1 or width == 1 or channels * width > MAX_ROW:
+    if groups > 1 or width == 1 or channels * width >= MIN_ROW:
         return 1
-    return max(1, min(MAX_COLUMNS, MAX_OUTPUTS // outputs))
+
+    def cost(m):  # of a pixel and a kernel row
+        run = geometry.reach(1, m) * channels
+        return (RUN + NUMBER * run) / m + run * outputs
+
+    return min((1, 2, 4), key=cost)
 
 
 def correlate(x, weight, y, geometry: Geometry, bias, m: int):
