@@ -68,7 +68,7 @@ class Section:
 
     def run(self) -> None:
         """Do tasks until none is left."""
-        _inside.task = True
+        outer, _inside.task = is_inside_task(), True
         try:
             for index in self._next:
                 if index >= self._count:
@@ -80,7 +80,7 @@ class Section:
                     break
             raise
         finally:
-            _inside.task = False
+            _inside.task = outer
 
     def help(self) -> None:
         """Do tasks on a worker, unless the section is closed."""

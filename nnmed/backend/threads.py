@@ -8,6 +8,7 @@ runs at one thread, since its own split changes the order of sums.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -62,17 +63,18 @@ def parallel_for(task: Callable[[int], None], count: int) -> None:
     """Call ``task(0)``, ..., ``task(count - 1)``, spread over the worker threads.
 
     Tasks run in any order and must write disjoint memory. BLAS is held at one thread
-    meanwhile. Called from inside a task, it runs serially. The first exception of a task
-    is raised here, after all threads have stopped.
+    meanwhile. Called from inside a task, it shares its own tasks with those workers that have
+    nothing left to do. The first exception of a task is raised here, after all threads have
+    stopped.
     """
     helpers = min(get_num_threads(), count) - 1
     with blas_single_thread():
-        if helpers < 1 or is_inside_task():
+        if helpers < 1:
             for index in range(count):
                 task(index)
             return
         pool, section = _get_pool(), Section(task, count)
-        with Apart(pool):
+        with contextlib.nullcontext() if is_inside_task() else Apart(pool):
             try:
                 pool.help_with(section, helpers)
                 section.run()

@@ -22,7 +22,11 @@ import math
 
 from nnmed import kernels
 from nnmed.autograd import Op
+from nnmed.autograd.side_by_side import side_by_side
 from nnmed.ops.reduction import sum as sum_over
+
+# Floating point operations from which it pays to let another thread begin.
+WORTH_THREADS = 10_000_000
 
 _WINDOW = r"_{nc,\,is+ud-p}"
 # Which output pixels and taps meet input pixel a.
@@ -51,6 +55,13 @@ class _Convolution(Op):
     def _keep_for_bilinear(self):
         # The gradient of one argument needs the other argument.
         self.keep(inputs=[i for i in (0, 1) if self.needs[1 - i]])
+
+    def _gradients(self, dy, first, second):
+        """Return what the two calls return, or None where that gradient is not wanted."""
+        work = self.flops(self.input_shapes, dy.shape)
+        if self.needs[0] and self.needs[1] and dy.device == "cpu" and work >= WORTH_THREADS:
+            return side_by_side(first, second)
+        return first() if self.needs[0] else None, second() if self.needs[1] else None
 
 
 class Conv(_Convolution):
@@ -81,14 +92,14 @@ class Conv(_Convolution):
     def backward(self, dy):
         x, weight = self.inputs[:2]
         shape_x, shape_weight = self.input_shapes[:2]
-        dx = dweight = dbias = None
-        if self.needs[0]:
-            dx = ConvTranspose(shape_x[2:], *self.windows)(dy, weight)
-        if self.needs[1]:
-            dweight = ConvWeightGrad(shape_weight[2:], *self.windows)(dy, x)
-        if len(self.needs) == 3 and self.needs[2]:
-            dbias = sum_over(dy, (0, *range(2, dy.ndim)))
-        return (dx, dweight, dbias)[: len(self.needs)]
+        dx, dweight = self._gradients(
+            dy,
+            lambda: ConvTranspose(shape_x[2:], *self.windows)(dy, weight),
+            lambda: ConvWeightGrad(shape_weight[2:], *self.windows)(dy, x),
+        )
+        if len(self.needs) == 2:
+            return dx, dweight
+        return dx, dweight, sum_over(dy, (0, *range(2, dy.ndim))) if self.needs[2] else None
 
     def flops(self, inputs, output):
         return 2 * math.prod(output) * math.prod(inputs[1][1:])
@@ -124,10 +135,11 @@ class ConvTranspose(_Convolution):
 
     def backward(self, dy):
         x, weight = self.inputs
-        dx = Conv(*self.windows)(dy, weight) if self.needs[0] else None
-        if not self.needs[1]:
-            return dx, None
-        return dx, ConvWeightGrad(self.input_shapes[1][2:], *self.windows)(x, dy)
+        return self._gradients(
+            dy,
+            lambda: Conv(*self.windows)(dy, weight),
+            lambda: ConvWeightGrad(self.input_shapes[1][2:], *self.windows)(x, dy),
+        )
 
     def flops(self, inputs, output):
         return 2 * math.prod(inputs[0]) * math.prod(inputs[1][1:])
@@ -161,10 +173,11 @@ class ConvWeightGrad(_Convolution):
 
     def backward(self, dw):
         y, x = self.inputs
-        dy = Conv(*self.windows)(x, dw) if self.needs[0] else None
-        if not self.needs[1]:
-            return dy, None
-        return dy, ConvTranspose(self.input_shapes[1][2:], *self.windows)(y, dw)
+        return self._gradients(
+            dw,
+            lambda: Conv(*self.windows)(x, dw),
+            lambda: ConvTranspose(self.input_shapes[1][2:], *self.windows)(y, dw),
+        )
 
     def flops(self, inputs, output):
         return 2 * math.prod(inputs[0]) * math.prod(output[1:])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -40,19 +39,39 @@ def test_tasks_run_at_the_same_time():
     threads.parallel_for(lambda i: together.wait(), 3)
 
 
-def test_nested_calls_run_serially():
+def test_a_call_in_a_task_shares_its_tasks_with_idle_workers():
     threads.set_num_threads(3)
-    names = [set() for _ in range(6)]
+    together, done = threading.Barrier(2, timeout=10), threading.Event()
 
     def outer(i):
-        def inner(_):
-            names[i].add(threading.current_thread().name)
-            time.sleep(0.001)
+        if i == 1:  # keeps one thread
+            assert done.wait(10)
+            return
+        threads.parallel_for(lambda _: together.wait(), 2)
+        done.set()
+
+    threads.parallel_for(outer, 2)
+    assert done.is_set()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_calls_in_tasks_of_calls_in_tasks_end(count):
+    threads.set_num_threads(count)
+    done = np.zeros((5, 4, 3), int)
+
+    def innermost(i, j, k):
+        done[i, j, k] += 1
+
+    def outer(i):
+        def inner(j):
+            threads.parallel_for(lambda k: innermost(i, j, k), 3)
 
         threads.parallel_for(inner, 4)
 
-    threads.parallel_for(outer, 6)
-    assert all(len(each) == 1 for each in names)
+    for _ in range(50):
+        threads.parallel_for(outer, 5)
+    assert (done == 50).all()
+    threads.parallel_for(lambda i: None, 9)
 
 
 @pytest.mark.parametrize("count", [1, 3])

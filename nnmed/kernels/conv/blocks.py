@@ -23,8 +23,8 @@ PATCH_NUMBERS = 1 << 19
 MIN_PIXELS, MAX_PIXELS = 192, 16384
 # Blocks into which even a small batch is cut, for the threads to share: up to so many, if each
 # has so many multiplications. A thread that comes to help is late by some 50 microseconds, and
-# calls that are short make threads wait for each other's Python.
-SHARES, SHARE_WORK = 8, 20_000_000
+# calls that are short make threads wait for each other's Python. So little work is not shared.
+SHARES, SHARE_WORK, LEAST_WORK = 8, 20_000_000, 8_000_000
 # Numbers in a patch's row below which a product is too thin to be cut by kernel row.
 MIN_ROW = 48
 # Numbers in a patch's row from which a one beside them no longer pays.
@@ -101,6 +101,8 @@ def share(count: int, work: int) -> int:
     It aims at an even number of blocks, so that two threads have equal parts; whole images or
     rows may make it odd.
     """
+    if count * work < LEAST_WORK:
+        return count
     shares = min(SHARES, max(2, count * work // SHARE_WORK // 2 * 2))
     return math.ceil(count / shares)
 

@@ -57,7 +57,7 @@ def correlate(form, x, weight, bias, y, before, turned: bool):
 
         parallel_for(partial(quietly, task), len(slices))
 
-    for group in _groups(tiles, channels, outputs, channels):
+    for group in _groups(tiles, channels, channels):
         do(*group)
 
 
@@ -91,19 +91,20 @@ def weight_grad(form, dy, x, before):
 
         parallel_for(partial(quietly, task), len(slices))
 
-    for turn, group in enumerate(_groups(tiles, channels, outputs, channels + outputs)):
+    for turn, group in enumerate(_groups(tiles, max(channels, outputs), channels + outputs)):
         add(*group, is_first=turn == 0)
     return dweight.reshape(outputs, channels, 3, 3)
 
 
-def _groups(tiles, channels: int, outputs: int, numbers: int):
+def _groups(tiles, channels: int, numbers: int):
     """Yield groups of blocks whose tiles, of `numbers` in each position, may be shared.
 
-    A group is (blocks, where each one's tiles start and stop, tiles).
+    A block is transformed by a thread, up to `channels` at once. A group is (blocks, where each
+    one's tiles start and stop, tiles).
     """
     most = max(1, SHARED // (tiles.positions * numbers))
     blocks, spans, count = [], [], 0
-    for block in tiles.blocks(channels, outputs, min(MIN_TILES, most)):
+    for block in tiles.blocks(channels, tiles.positions, min(MIN_TILES, most)):
         size = tiles.count(block)
         if blocks and count + size > most:
             yield blocks, spans, count

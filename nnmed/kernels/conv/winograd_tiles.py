@@ -38,7 +38,7 @@ class Tiles:
         self._cover = Geometry(stride, stride, (0, 0), (1, 1))
 
     def blocks(self, channels: int, outputs: int, least: int):
-        """Cut the tiles into blocks, by sizes alone."""
+        """Cut the tiles into blocks, by sizes alone: `outputs` results a channel and position."""
         fair = share(self.n * self.rows * self.columns, self.positions * channels * outputs)
         size = max(min(BLOCK_COLUMNS // max(channels, outputs), fair), least)
         return cut((self.n, self.rows, self.columns), size)
