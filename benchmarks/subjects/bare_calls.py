@@ -216,26 +216,6 @@ def _silu(case):
     return _in_pieces(forward, case.size), _in_pieces(backward, case.size)
 
 
-def _first_layer(case):
-    shape, weight = case.inputs["input"].shape, case.inputs["weight"].shape
-    outputs, taps = weight[0], weight[1] * weight[2] * weight[3]
-    pixels = shape[0] * shape[2] * shape[3]
-    patches, y, dy = (a.reshape(pixels, -1) for a in (
-        *_arrays(1, pixels * taps), *_arrays(2, pixels * outputs),
-    ))  # fmt: skip
-    matrix, bias = np.ones((taps, outputs), np.float32), np.ones(outputs, np.float32)
-    rows = 1 << 11
-
-    def forward(s):
-        np.matmul(patches[s], matrix, out=y[s])
-        np.add(y[s], bias, out=y[s])
-
-    def backward(s):
-        patches[s].T @ dy[s]
-
-    return _in_pieces(forward, pixels, rows), _in_pieces(backward, pixels, rows)
-
-
 def _depthwise(case):
     """Zeros lie around the pictures already; columns and channels are one row."""
     (n, c, height, width), kernel = case.inputs["input"].shape, case.inputs["weight"].shape[2:]
@@ -272,8 +252,6 @@ def _all(*steps):
 
 # By family and name of the case: the ratio that is wanted to PyTorch's better layout, the calls.
 LIMITS = {
-    ("conv", "1 at 96 -> 16"): (0.45, _first_layer),
-    ("conv", "3 at 96 -> 16"): (0.45, _first_layer),
     ("conv", "64 at 32, depthwise"): (0.5, _depthwise),
     ("pooling", "max 2x2, 16 at 128"): (0.8, _max_2x2),
     ("pooling", "max 2x2, 64 at 64"): (0.8, _max_2x2),
