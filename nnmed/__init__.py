@@ -25,6 +25,7 @@ from nnmed.autograd import (
     set_grad_enabled,
 )
 from nnmed.backend.memory import empty_cache
+from nnmed.backend.precision import allow_tf32, autocast
 from nnmed.backend.random import seed
 from nnmed.backend.threads import get_num_threads, set_num_threads
 from nnmed.kernels import use_kernels
@@ -44,12 +45,12 @@ _ROOMS = (
 )  # fmt: skip
 
 __all__ = [
-    "Op", "Tensor", "abs", "checkpoint", "clip", "concatenate", "cos", "detect_anomaly", "einsum",
-    "empty_cache", "enable_grad", "exp", "from_numpy", "get_num_threads", "grad", "gradcheck",
-    "gradgradcheck", "is_grad_enabled", "log", "logsumexp", "matmul", "max", "maximum", "mean",
-    "min", "minimum", "no_grad", "ops", "permute", "pow", "reshape", "seed", "set_grad_enabled",
-    "set_num_threads", "sin", "split", "sqrt", "stack", "sum", "transpose", "use_kernels",
-    "var", "where", *_ROOMS,
+    "Op", "Tensor", "abs", "allow_tf32", "autocast", "checkpoint", "clip", "concatenate", "cos",
+    "detect_anomaly", "einsum", "empty_cache", "enable_grad", "exp", "from_numpy",
+    "get_num_threads", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled", "log", "logsumexp",
+    "matmul", "max", "maximum", "mean", "min", "minimum", "no_grad", "ops", "permute", "pow",
+    "reshape", "seed", "set_grad_enabled", "set_num_threads", "sin", "split", "sqrt", "stack",
+    "sum", "transpose", "use_kernels", "var", "where", *_ROOMS,
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import threading
 from nnmed.autograd import modes
 from nnmed.autograd.op import observers
 from nnmed.autograd.tensor import Tensor
+from nnmed.backend import precision
 from nnmed.backend.random import Tape
 from nnmed.errors import GradientError, UsageError
 
@@ -67,6 +68,7 @@ class _Call:
         self.seen: list[tuple] = []  # the ops of the first run; not themselves: no cycle
         self.changed: set = set()  # versions of the tensors that it changed in place
         self.tape = Tape()
+        self.format = precision.state.format
         self.states: list | None = None  # what the ops of the second run kept
 
     def __enter__(self):
@@ -129,7 +131,7 @@ class _Call:
     def recompute(self) -> None:
         self.states = []
         try:
-            with modes.set_grad_enabled(True), self:
+            with modes.set_grad_enabled(True), precision.multiplying_in(self.format), self:
                 self.run()
             if len(self.states) < len(self.seen):
                 raise GradientError(

@@ -15,6 +15,7 @@ from nnmed.autograd import modes
 from nnmed.autograd.checkpoint import restore
 from nnmed.autograd.op import Op, observers
 from nnmed.autograd.tensor import Tensor
+from nnmed.backend import precision
 from nnmed.backend.arrays import array_module, in_memory_order, is_array, to_device
 from nnmed.errors import DeviceError, GradientError, ShapeError, UsageError
 
@@ -102,7 +103,7 @@ class _Walk:
     def run(self, roots) -> None:
         if self.targets is not None:
             self.needed = _ops_between([_edge(output) for output, _ in roots], self.targets)
-        outer = modes.state.backward_of
+        outer, outer_format = modes.state.backward_of, precision.state.format
         # Infinities and NaN are values here; detect_anomaly() finds where they come from.
         with modes.set_grad_enabled(self.create_graph), np.errstate(all="ignore"):
             for output, gradient in roots:
@@ -114,7 +115,7 @@ class _Walk:
                     modes.state.backward_of = op = heapq.heappop(self.heap)[1]
                     self.visit(op, self.pending.pop(op))
             finally:
-                modes.state.backward_of = outer
+                modes.state.backward_of, precision.state.format = outer, outer_format
 
     def visit(self, op: Op, dy) -> None:
         if isinstance(dy, np.generic):  # NumPy makes 0-d results scalars
@@ -146,6 +147,7 @@ class _Walk:
             op.release()
 
     def differentiate(self, op: Op, dy) -> tuple:
+        precision.state.format = op.precision
         if op.checkpoint is not None:
             restore(op)
         plain = self.create_graph or (op.arithmetic and type(dy) is np.ndarray)

@@ -16,6 +16,7 @@ import numpy as np
 
 from nnmed.autograd import modes
 from nnmed.autograd.tensor import Tensor
+from nnmed.backend import precision
 from nnmed.errors import DeviceError, GradientError
 
 _order = itertools.count()
@@ -66,6 +67,8 @@ class Op:
         Ops are numbered as they run: an op's number is greater than those of its inputs'.
     code, line
         The user's code object that ran the op, and the line in it.
+    precision : str
+        How the op multiplied, and how its gradient will: see :mod:`nnmed.backend.precision`.
     """
 
     forward_latex: str = ""
@@ -201,6 +204,7 @@ class Op:
         self._tensors = ()
         self.edges = [(t._op or t) if t._requires_grad else None for t in inputs]
         self.order = next(_order)
+        self.precision = precision.state.format
         frame = _user_frame()
         self.code, self._instruction = frame.f_code, frame.f_lasti
         output._op, output._requires_grad = self, True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nnmed.autograd import modes
 from nnmed.autograd.op import observers
+from nnmed.backend import precision
 from nnmed.backend.threads import parallel_for
 
 
@@ -16,10 +17,10 @@ def side_by_side(*calls) -> tuple:
     """
     if modes.is_grad_enabled() or observers:
         return tuple([call() for call in calls])
-    results = [None] * len(calls)
+    results, format = [None] * len(calls), precision.state.format
 
     def task(index):
-        with modes.no_grad():
+        with modes.no_grad(), precision.multiplying_in(format):
             results[index] = calls[index]()
 
     parallel_for(task, len(calls))

@@ -12,6 +12,7 @@ import numpy as np
 
 from nnmed.backend import memory
 from nnmed.backend.arrays import array_module, is_channels_last, nhwc
+from nnmed.backend.precision import rounded
 from nnmed.backend.threads import blas_single_thread, chunks, parallel_for
 
 # Below this many multiplications OpenBLAS itself stays on one thread.
@@ -25,6 +26,7 @@ def matmul(a, b):
     """Return ``a @ b`` for 2-d arrays, or for stacks of them with equal leading shapes."""
     if array_module(a) is not np:
         return a @ b
+    a, b = rounded(a), rounded(b)
     work = a.size * b.shape[-1]
     if work <= _SMALL:
         return a @ b

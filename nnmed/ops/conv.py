@@ -23,6 +23,7 @@ import math
 from nnmed import kernels
 from nnmed.autograd import Op
 from nnmed.autograd.side_by_side import side_by_side
+from nnmed.backend.precision import rounded
 from nnmed.ops.reduction import sum as sum_over
 
 # Floating point operations from which it pays to let another thread begin.
@@ -87,7 +88,7 @@ class Conv(_Convolution):
         self._keep_for_bilinear()
         kernel = kernels.select("conv", x, weight)
         convolve = kernel.conv2d if x.ndim == 4 else kernel.conv3d
-        return convolve(x, weight, bias, *self.windows)
+        return convolve(rounded(x), rounded(weight), bias, *self.windows)
 
     def backward(self, dy):
         x, weight = self.inputs[:2]
@@ -131,7 +132,7 @@ class ConvTranspose(_Convolution):
         self._keep_for_bilinear()
         kernel = kernels.select("conv", x, weight)
         input_grad = kernel.conv2d_input_grad if x.ndim == 4 else kernel.conv3d_input_grad
-        return input_grad(x, weight, self.output_size, *self.windows)
+        return input_grad(rounded(x), rounded(weight), self.output_size, *self.windows)
 
     def backward(self, dy):
         x, weight = self.inputs
@@ -169,7 +170,7 @@ class ConvWeightGrad(_Convolution):
         self._keep_for_bilinear()
         kernel = kernels.select("conv", y, x)
         weight_grad = kernel.conv2d_weight_grad if x.ndim == 4 else kernel.conv3d_weight_grad
-        return weight_grad(y, x, self.kernel_size, *self.windows)
+        return weight_grad(rounded(y), rounded(x), self.kernel_size, *self.windows)
 
     def backward(self, dw):
         y, x = self.inputs

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from nnmed.autograd import Op, Tensor
+from nnmed.backend.precision import rounded
 from nnmed.backend.products import matmul as product
 from nnmed.backend.threads import blas_single_thread
 from nnmed.errors import ShapeError, UsageError
@@ -101,7 +102,7 @@ class Einsum(Op):
         wanted = self.needs.count(True)
         self.keep(inputs=[i for i, need in enumerate(self.needs) if wanted > need])
         with blas_single_thread():
-            y = np.einsum(self._equation(), *arrays, optimize=True)
+            y = np.einsum(self._equation(), *map(rounded, arrays), optimize=True)
         return y.copy() if np.may_share_memory(y, arrays[0]) else y
 
     def backward(self, dy):

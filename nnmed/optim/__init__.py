@@ -3,6 +3,7 @@
 from nnmed.optim import lr_scheduler, swa_utils
 from nnmed.optim.adagrad import Adadelta, Adagrad
 from nnmed.optim.adam import LAMB, Adam, Adamax, AdamW, NAdam, RAdam
+from nnmed.optim.grad_scaler import GradScaler
 from nnmed.optim.lion import Lion
 from nnmed.optim.optimizer import Optimizer
 from nnmed.optim.rmsprop import RMSprop
@@ -17,6 +18,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "GradScaler",
     "Lion",
     "NAdam",
     "Optimizer",

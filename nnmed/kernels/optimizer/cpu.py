@@ -30,6 +30,17 @@ def update_all(name: str, calls: list[tuple]) -> None:
     _rules[name](calls)
 
 
+def unscaled(arrays, numbers) -> list:
+    """Return copies of `arrays`, divided by the loss scale, and note whether one is not finite.
+
+    `numbers`, float32, are the scale; 1; and a flag, which becomes 1 if an element is infinite or
+    NaN.
+    """
+    if not all(np.isfinite(array).all() for array in arrays):
+        numbers[2] = 1
+    return [np.divide(array, array.dtype.type(numbers[0])) for array in arrays]
+
+
 def _elementwise(rule):
     """Make of a rule for one chunk a function on whole arrays of any layout."""
     _rules[rule.__name__] = functools.partial(_run, rule)

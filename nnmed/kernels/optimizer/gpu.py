@@ -28,13 +28,14 @@ import numpy as np
 from nnmed.backend import cuda
 from nnmed.backend.arrays import empty_like
 from nnmed.backend.cuda import THREADS, Source
-from nnmed.kernels.optimizer.gpu_norm import clipped, sum_of_squares, total_norm
+from nnmed.kernels.optimizer.gpu_norm import clipped, sum_of_squares, total_norm, unscaled
 from nnmed.kernels.optimizer.gpu_table import find_table, group_by_dtype
 from nnmed.kernels.optimizer.reference import rectification
 
 __all__ = [
     "adadelta", "adagrad", "adam", "adamax", "average", "clipped", "lamb", "lion", "nadam",
-    "radam", "rmsprop", "sgd", "sum_of_squares", "total_norm", "update_all", "write_numbers",
+    "radam", "rmsprop", "sgd", "sum_of_squares", "total_norm", "unscaled", "update_all",
+    "write_numbers",
 ]  # fmt: skip
 
 _update = Source(__file__, "update.cu")

@@ -1,4 +1,4 @@
-"""The norm of gradients, and their clipping to a largest one, without waiting for the device."""
+"""What is done with all gradients at once before the step, without waiting for the device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nnmed.backend.cuda import THREADS, Source
 from nnmed.kernels.elementwise import memory_order
 from nnmed.kernels.optimizer.gpu_table import find_table, group_by_dtype
 
-_norm = Source(__file__, "norm.cu")
+_norm, _unscale = Source(__file__, "norm.cu"), Source(__file__, "unscale.cu")
 
 
 def total_norm(arrays, p: float):
@@ -58,13 +58,30 @@ def clipped(arrays, norm, max_norm: float) -> list:
         From :func:`total_norm`. Where it is NaN, so are the results.
     max_norm : float
     """
+    return _each(_norm, "clip", arrays, norm, float(max_norm))
+
+
+def unscaled(arrays, numbers) -> list:
+    """Return copies of `arrays`, divided by the loss scale, and note whether one is not finite.
+
+    Parameters
+    ----------
+    arrays : list of cupy.ndarray
+    numbers : cupy.ndarray, (3,), float32
+        The scale; 1; and a flag, which becomes 1 if an element is infinite or NaN.
+    """
+    return _each(_unscale, "unscale", arrays, numbers)
+
+
+def _each(source: Source, kernel: str, arrays, *arguments) -> list:
+    """Return what a kernel with these arguments makes of each array, all in one launch a dtype."""
     arrays = [_without_gaps(array) for array in arrays]
     results = [empty_like(array) for array in arrays]
     for rows in group_by_dtype(list(zip(arrays, results))):
-        table = find_table("clip", [array for array, _ in rows])
-        _norm.launch(
-            "clip", rows[0][0].dtype, (table.blocks,), (THREADS,), table.chunks,
-            table.point(rows), norm, float(max_norm), table.length,
+        table = find_table(kernel, [array for array, _ in rows])
+        source.launch(
+            kernel, rows[0][0].dtype, (table.blocks,), (THREADS,), table.chunks,
+            table.point(rows), *arguments, table.length,
         )  # fmt: skip
     return results
 

@@ -24,6 +24,23 @@ def update_all(name: str, calls: list[tuple]) -> None:
         globals()[name](*arguments)
 
 
+def unscaled(arrays, numbers) -> list:
+    """Return copies of `arrays`, divided by the loss scale, and note whether one is not finite.
+
+    `numbers`, float32, are the scale; 1; and a flag, which becomes 1 if an element is infinite or
+    NaN.
+    """
+    results = []
+    for array in arrays:
+        result = np.empty_like(array)
+        for i in np.ndindex(array.shape):
+            if not math.isfinite(array[i]):
+                numbers[2] = 1
+            result[i] = float(array[i]) / float(numbers[0])
+        results.append(result)
+    return results
+
+
 def _start(parameter, gradient, i, weight_decay, maximize, decoupled_lr=0.0):
     """Return parameter and g of one element, as floats."""
     p, g = float(parameter[i]), float(gradient[i])
