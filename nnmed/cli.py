@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     doctor.add_arguments(jobs.add_parser("doctor", help=help_text, description=help_text))
     parsed = parser.parse_args(arguments)
     if parsed.job == "doctor":
-        return doctor.examine(parsed.device)
+        return doctor.examine(parsed.device, parsed.json)
     return run_command(lambda: detect.detect(options.from_arguments(parsed)))
 
 

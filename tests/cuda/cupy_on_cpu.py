@@ -16,6 +16,7 @@ from tests.cuda import streams
 from tests.cuda.emulator import KernelError, Memory, compiled
 
 float32, float64, int32, int64, uint8 = np.float32, np.float64, np.int32, np.int64, np.uint8
+__version__ = "14.2.0"
 bool_, intp, inf, nan, newaxis = np.bool_, np.intp, np.inf, np.nan, None
 
 _memories: weakref.WeakSet = weakref.WeakSet()
@@ -418,6 +419,7 @@ class RawModule:
 class _Device:
     id = 0
     compute_capability = "90"
+    mem_info = 8 << 30, 16 << 30  # free, and in all
 
     def __init__(self, *_):
         pass
@@ -466,7 +468,14 @@ cuda = types.SimpleNamespace(
     Stream=streams.Stream,
     get_current_stream=streams.get_current_stream,
     memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
-    runtime=types.SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDeviceCount=lambda: 1),
+    get_cuda_path=lambda: "/usr/local/cuda",
+    runtime=types.SimpleNamespace(
+        CUDARuntimeError=CUDARuntimeError,
+        driverGetVersion=lambda: 13000,
+        getDeviceCount=lambda: 1,
+        getDeviceProperties=lambda _: {"name": b"stand-in"},
+        runtimeGetVersion=lambda: 12090,
+    ),
 )
 
 

@@ -1,7 +1,7 @@
 """Compile CUDA sources with g++ behind cuda_on_cpu.h, and run their kernels.
 
 Arrays lie before a guard page, so a kernel that reads or writes beyond their end is stopped;
-what lies in front of them is watched for changes.
+the bytes in front of them, and the few between their end and that page, are watched for changes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ C_TYPES = {
     "long long": "i8", "unsigned long long": "u8", "unsigned char": "u1", "unsigned short": "u2",
     "bool": "?",
 }  # fmt: skip
+ALIKE = {"i8", "u8"}, {"b1", "u1"}  # arrays of one may be given for those of the other
+GXX = (
+    "g++", "-std=c++17", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", "-fno-strict-aliasing",
+    "-ffp-contract=off", "-w",
+)  # fmt: skip
 PAGE = mmap.PAGESIZE
 GUARD = 4 << 20  # bytes behind an array that nobody may touch
 UNTOUCHED = 0xFF  # in every byte: NaN as a float, -1 as an integer
@@ -37,29 +42,30 @@ class KernelError(AssertionError):
 
 
 class Memory:
-    """Bytes that end where memory is forbidden; full of NaN, and watched in front."""
+    """Bytes that end where memory is forbidden; full of NaN, and watched on both sides."""
 
     def __init__(self, size: int):
         # CUDA's allocations begin at multiples of 256 bytes, and vectors rely on it.
         self.size, padded = size, -(-max(size, 1) // 16) * 16
-        self._pages = -(-padded // PAGE) + 1  # a page in front
-        self._map = mmap.mmap(-1, self._pages * PAGE + GUARD)
+        inside = (-(-padded // PAGE) + 1) * PAGE  # a page in front
+        self._map = mmap.mmap(-1, inside + GUARD)
         start = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
-        if _libc.mprotect(ctypes.c_void_p(start + self._pages * PAGE), GUARD, 0):
+        if _libc.mprotect(ctypes.c_void_p(start + inside), GUARD, 0):
             raise OSError("mprotect failed")
-        self._front = self._pages * PAGE - padded
-        whole = np.frombuffer(self._map, np.uint8, self._pages * PAGE)
+        front = inside - padded
+        whole = np.frombuffer(self._map, np.uint8, inside)
         whole[...] = UNTOUCHED
-        self._before, self.bytes = whole[: self._front], whole[self._front : self._front + size]
+        self._before, self.bytes, self._behind = np.split(whole, [front, front + size])
 
     def array(self, shape, dtype) -> np.ndarray:
         """Return the bytes as an array in C order."""
         return self.bytes.view(dtype).reshape(shape)
 
     def check(self) -> None:
-        """Raise KernelError if something was written in front of the array."""
-        if (self._before != UNTOUCHED).any():
-            raise KernelError("a kernel wrote in front of an array")
+        """Raise KernelError if something was written beside the array."""
+        for place, watched in (("in front of", self._before), ("behind", self._behind)):
+            if (watched != UNTOUCHED).any():
+                raise KernelError(f"a kernel wrote {place} an array")
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -102,15 +108,8 @@ class Kernel:
             return np.zeros(1, np.uintp)
         if not isinstance(argument, np.ndarray):
             raise KernelError(f"{where}: got {type(argument).__name__}")
-        same = argument.dtype == dtype or {argument.dtype.char, dtype.char} == {"?", "B"}
-        if not same and dtype.char + argument.dtype.char not in (
-            "qQ",
-            "Qq",
-            "ql",
-            "Ql",
-            "QL",
-            "qL",
-        ):
+        kinds = {dtype.str[1:], argument.dtype.str[1:]}
+        if len(kinds) > 1 and kinds not in ALIKE:
             raise KernelError(f"{where}: got an array of {argument.dtype}")
         return np.array([argument.ctypes.data], np.uintp)
 
@@ -120,11 +119,11 @@ def compiled(source: str, options: tuple[str, ...]) -> dict[str, Kernel]:
     """Return the kernels of a source by name; `options` may define macros and folders."""
     macros = dict(option[2:].split("=") for option in options if re.match(r"-D\w+=", option))
     flags = [option for option in options if re.match(r"-[DI]", option)]
-    found = KERNEL.findall(_expanded(source, flags))
-    kernels = {name: _parameters(text, macros) for name, text in found}
+    expanded = _expanded(source, flags)
+    kernels = {name: _parameters(text, macros) for name, text in KERNEL.findall(expanded)}
     wrappers = "\n".join(_wrapper(name, types) for name, types in kernels.items())
     text = f'#include "{HEADER}"\n{source}\n{wrappers}\n'
-    library = _build(text, flags)
+    library = _build(text, flags, expanded)
     result = {}
     for name, types in kernels.items():
         function = getattr(library, f"launch_{name}")
@@ -135,7 +134,7 @@ def compiled(source: str, options: tuple[str, ...]) -> dict[str, Kernel]:
 
 
 def _expanded(source: str, flags: list[str]) -> str:
-    """Return the source with its macros expanded, which may stand for whole kernels."""
+    """Return the source with all that it includes, and with its macros expanded."""
     command = ["g++", "-E", "-P", "-x", "c++", *flags, "-"]
     done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -166,13 +165,10 @@ def _wrapper(name: str, types: list[str]) -> str:
     )
 
 
-def _build(text: str, flags: list[str]) -> ctypes.CDLL:
+def _build(text: str, flags: list[str], expanded: str) -> ctypes.PyDLL:
     """Compile `text`, unless the same was compiled before, and load it."""
-    included = "".join(
-        path.read_text()
-        for flag in flags if flag.startswith("-I") for path in sorted(Path(flag[2:]).rglob("*.cuh"))
-    )  # fmt: skip
-    key = hashlib.sha256((text + HEADER.read_text() + included + repr(flags)).encode()).hexdigest()
+    whole = "\0".join([text, expanded, HEADER.read_text(), *GXX])
+    key = hashlib.sha256(whole.encode()).hexdigest()
     folder = Path(tempfile.gettempdir()) / f"nnmed-emulator-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     library = folder / f"{key[:24]}.so"
@@ -180,13 +176,9 @@ def _build(text: str, flags: list[str]) -> ctypes.CDLL:
         with tempfile.TemporaryDirectory(dir=folder) as work:
             source, built = Path(work, "kernels.cpp"), Path(work, "kernels.so")
             source.write_text(text)
-            command = [
-                "g++", "-std=c++17", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE",
-                "-fno-strict-aliasing", "-ffp-contract=off", "-w", *flags, str(source),
-                "-o", str(built),
-            ]  # fmt: skip
+            command = [*GXX, *flags, str(source), "-o", str(built)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise KernelError(f"g++ does not compile the kernels:\n{done.stderr[:3000]}")
             built.replace(library)
-    return ctypes.CDLL(str(library))
+    return ctypes.PyDLL(str(library))  # which keeps Python's lock: one launch at a time

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import re
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 LIBRARIES = {12: "cuda_nvrtc/lib/libnvrtc.so.12", 13: "cu13/lib/libnvrtc.so.13"}
+# What the compiler tells of itself where all is well.
+_NEWS = re.compile(r"ptxas( info)? +[:.].*\n?")
+_KERNEL = re.compile(
+    r"entry function '(\w+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers", re.DOTALL
+)
+
+
+class Resources(NamedTuple):
+    """What a thread of a kernel takes."""
+
+    name: str
+    registers: int
+    spilled: int  # bytes that found no register
 
 
 @lru_cache
@@ -21,24 +36,30 @@ def library(version: int) -> ctypes.CDLL | None:
     return None
 
 
-def complaints(version: int, source: Path, *options: str) -> str:
-    """Compile a source to machine code; return what the compiler says, nothing if all is well."""
+def compile_to_machine_code(version: int, source: Path, *options: str):
+    """Compile a source; return what the compiler complains of, and the kernels' `Resources`."""
     nvrtc, program = library(version), ctypes.c_void_p()
-    code = source.read_bytes()
+    name, given = source.name.encode(), ["--ptxas-options=-v", *options]
     _check(
-        nvrtc.nvrtcCreateProgram(ctypes.byref(program), code, source.name.encode(), 0, None, None)
+        nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.read_bytes(), name, 0, None, None)
     )
     try:
-        given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-        failed = nvrtc.nvrtcCompileProgram(program, len(options), given)
-        size = ctypes.c_size_t()
-        _check(nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size)))
-        log = ctypes.create_string_buffer(size.value)
-        _check(nvrtc.nvrtcGetProgramLog(program, log))
-        text = log.value.decode().strip()
-        return text or (f"status {failed}" if failed else "")
+        pointers = (ctypes.c_char_p * len(given))(*(option.encode() for option in given))
+        failed = nvrtc.nvrtcCompileProgram(program, len(given), pointers)
+        log = _log(nvrtc, program)
     finally:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+    complaints = _NEWS.sub("", log).strip() or (f"status {failed}" if failed else "")
+    found = _KERNEL.findall(log)
+    return complaints, [Resources(kernel, int(used), int(out)) for kernel, out, used in found]
+
+
+def _log(nvrtc, program) -> str:
+    size = ctypes.c_size_t()
+    _check(nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size)))
+    log = ctypes.create_string_buffer(size.value)
+    _check(nvrtc.nvrtcGetProgramLog(program, log))
+    return log.value.decode()
 
 
 def _check(status: int) -> None:
