@@ -2,6 +2,7 @@
 
     python -m benchmarks gradients --family conv
     python -m benchmarks gradients --family conv --only 256
+    python -m benchmarks gradients --family conv --device gpu --tf32
 
 Each form runs in float32; the truth is computed in float64 from the very same numbers: by the
 reference form's loops where the input is small, else by the fast form, which tests hold to the
@@ -17,9 +18,10 @@ import argparse
 import numpy as np
 
 from benchmarks import agreement, cases, machine, options
-from benchmarks.kernels import TOLERANCE
+from benchmarks.kernels import DEVICES, TOLERANCES
 from benchmarks.subjects import nnmed_ops
 from benchmarks.tables import table
+from nnmed.backend import cuda, precision
 
 HEAD = ("kernel", "form", "y max", "y mean", "dx max", "dx mean", "dw max", "dw mean")
 SHOWN = ("input", "weight")  # of the gradients
@@ -33,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[,NAME]", help=f"of {', '.join(cases.FAMILIES)} (default: all)",
     )  # fmt: skip
     parser.add_argument("--only", default="", metavar="TEXT", help="kernels with this in the name")
+    parser.add_argument(
+        "--device", type=options.names_of(DEVICES), default=["cpu"], metavar="cpu,gpu",
+        help="(default: cpu)",
+    )  # fmt: skip
+    options.add_tf32_argument(parser)
 
 
 def run(parsed: argparse.Namespace) -> list[str]:
@@ -40,11 +47,13 @@ def run(parsed: argparse.Namespace) -> list[str]:
     from tqdm import tqdm
 
     chosen = cases.chosen(parsed.family, parsed.only, parsed.quick)
+    if "gpu" in parsed.device:
+        cuda.cupy()  # or the error that says what is missing
     rows = []
-    with options.equal_threads(parsed) as torch:
+    with options.equal_threads(parsed) as torch, options.equal_products(parsed, torch):
         for case in tqdm(chosen, "gradients", leave=False, disable=None, unit="kernel"):
             if not case.random:
-                rows += measure_case(case, torch)
+                rows += measure_case(case, parsed.device, torch)
         description = machine.describe(torch)
     for family in dict.fromkeys(row["family"] for row in rows):
         own = [row for row in rows if row["family"] == family]
@@ -61,16 +70,16 @@ def run(parsed: argparse.Namespace) -> list[str]:
     ]
 
 
-def measure_case(case, torch) -> list[dict]:
+def measure_case(case, devices, torch) -> list[dict]:
     """Return a row for each form and result."""
     form = "reference" if "reference" in nnmed_ops.forms(case) else "cpu"
     truths = nnmed_ops.NnmedOp(case, form, dtype=np.float64).results()
-    subjects = [(op.name, op) for op in nnmed_ops.applicable(case)]
+    subjects = [(op.name, op) for device in devices for op in nnmed_ops.applicable(case, device)]
     if torch is not None:
         from benchmarks.subjects.torch_ops import TorchOp
 
-        subjects.append(("PyTorch", TorchOp(case)))
-    rows = []
+        subjects += [(f"PyTorch, {device}", TorchOp(case, device=device)) for device in devices]
+    rows, tolerance = [], TOLERANCES[precision.current()]
     for form, op in subjects:
         results = op.results()
         for name, truth in truths.items():
@@ -78,7 +87,7 @@ def measure_case(case, torch) -> list[dict]:
             rows.append({
                 "family": case.family, "kernel": case.name, "form": form, "result": name,
                 "max_error": error.largest, "mean_error": error.mean,
-                "wrong": not error.largest <= TOLERANCE,
+                "wrong": not error.largest <= tolerance,
             })  # fmt: skip
     return rows
 

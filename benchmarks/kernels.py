@@ -14,7 +14,6 @@ the machine (sgemm, copy), divided by the time it took.
 from __future__ import annotations
 
 import argparse
-import importlib
 import statistics
 from pathlib import Path
 
@@ -24,11 +23,11 @@ from benchmarks import agreement, cases, machine, measure, options, work
 from benchmarks.measure import Spread
 from benchmarks.subjects import nnmed_ops
 from benchmarks.tables import number, percent, table
-from nnmed.errors import DeviceError
+from nnmed.backend import cuda, precision
 
 DEVICES = ("cpu", "gpu")
-# In standard deviations of the result: far above float32's rounding and Winograd's.
-TOLERANCE = 1e-3
+# In standard deviations of the result: far above float32's rounding and Winograd's, or tfloat32's.
+TOLERANCES = {"float32": 1e-3, "tfloat32": 3e-2}
 # A case takes at most about this long, but for the least number of rounds.
 SECONDS = 10.0
 HEAD = (
@@ -49,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", type=options.names_of(DEVICES), default=["cpu"], metavar="cpu,gpu",
         help="(default: cpu)",
     )  # fmt: skip
+    options.add_tf32_argument(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="roofline, as .png or .svg")
 
 
@@ -60,8 +60,8 @@ def run(parsed: argparse.Namespace) -> list[str]:
         roofline.check_name(parsed.plot)
     chosen = cases.chosen(parsed.family, parsed.only, parsed.quick)
     if "gpu" in parsed.device:
-        require_gpu()
-    with options.equal_threads(parsed) as torch:
+        cuda.cupy()  # or the error that says what is missing
+    with options.equal_threads(parsed) as torch, options.equal_products(parsed, torch):
         ceilings, rows = {}, []
         for device in parsed.device:
             clock = measure.gpu_clock() if device == "gpu" else measure.cpu_clock(parsed.threads)
@@ -81,27 +81,9 @@ def run(parsed: argparse.Namespace) -> list[str]:
     return sorted({f"{row['kernel']}, {row['form']}: {row['wrong']}" for row in wrong})
 
 
-def require_gpu() -> None:
-    """Check that CuPy and a GPU are there.
-
-    Raises
-    ------
-    DeviceError
-        If one of them is missing.
-    """
-    try:
-        cupy = importlib.import_module("cupy")
-    except ImportError:
-        raise DeviceError(
-            "--device gpu needs CuPy, which is not installed: pip install 'nnmed[gpu]'"
-        ) from None
-    if not cupy.cuda.is_available():
-        raise DeviceError("--device gpu needs an NVIDIA GPU and its driver: CuPy finds none")
-
-
 def _ceilings(device, clock, parsed) -> machine.Ceilings:
     if device == "gpu":
-        return machine.gpu_ceilings(clock)
+        return machine.gpu_ceilings(clock, parsed.quick)
     return machine.cpu_ceilings(parsed.threads, clock, parsed.quick)
 
 
@@ -151,7 +133,7 @@ def found_wrong(op, expected: dict) -> str | None:
     if op.case.random:
         return None
     size, name = agreement.worst(op.results(), expected)
-    if size <= TOLERANCE:
+    if size <= TOLERANCES[precision.current()]:
         return None
     return f"the {name} is {size:.1e} standard deviations off"
 

@@ -7,6 +7,7 @@ the memory behind all caches.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.measure import Clock
+from nnmed.backend import precision
 from nnmed.backend.threads import parallel_for
 from nnmed.jobs.environment import describe_environment
 
@@ -54,16 +56,32 @@ def cpu_ceilings(threads: int, clock: Clock, quick: bool = False) -> Ceilings:
     return Ceilings(2 * size**3 / product, 2 * source.nbytes / copy)
 
 
-def gpu_ceilings(clock: Clock) -> Ceilings:
-    """Measure cuBLAS's product and a copy on the GPU."""
+def gpu_ceilings(clock: Clock, quick: bool = False) -> Ceilings:
+    """Measure cuBLAS's product and a copy on the GPU, in tfloat32 where that is allowed."""
     import cupy
 
-    a, b, c = (cupy.ones((4 * SIZE, 4 * SIZE), cupy.float32) for _ in range(3))
-    product = min(clock(lambda: cupy.matmul(a, b, out=c)) for _ in range(REPEAT))
-    source = cupy.ones(4 * COPIED, cupy.float32)
+    size = QUICK_SIZE if quick else 4 * SIZE
+    a, b, c = (cupy.ones((size, size), cupy.float32) for _ in range(3))
+    with _cublas_in(precision.current()):
+        product = min(clock(lambda: cupy.matmul(a, b, out=c)) for _ in range(REPEAT))
+    source = cupy.ones(QUICK_COPIED if quick else 4 * COPIED, cupy.float32)
     target = cupy.ones_like(source)
     copy = min(clock(lambda: cupy.copyto(target, source)) for _ in range(REPEAT))
     return Ceilings(2 * len(a) ** 3 / product, 2 * source.nbytes / copy)
+
+
+@contextlib.contextmanager
+def _cublas_in(format: str):
+    """Let cuBLAS multiply float32 matrices in `format`."""
+    from cupy import _core  # CuPy has no public name for it but an environment variable
+
+    types = {"float32": _core.COMPUTE_TYPE_FP32, "tfloat32": _core.COMPUTE_TYPE_TF32}
+    before = _core.get_compute_type(np.float32)
+    _core.set_compute_type(np.float32, types[format])
+    try:
+        yield
+    finally:
+        _core.set_compute_type(np.float32, before)
 
 
 def describe(torch=None) -> dict:

@@ -35,7 +35,13 @@ def peak_bytes() -> int:
 
 
 def alone(
-    side: str, workload, mode: str, threads: int, rounds: int = 1, wall: bool = False
+    side: str,
+    workload,
+    mode: str,
+    threads: int,
+    rounds: int = 1,
+    wall: bool = False,
+    device: str = "cpu",
 ) -> dict:
     """Run a workload in a fresh process.
 
@@ -49,6 +55,8 @@ def alone(
     threads, rounds : int
     wall : bool
         Whether one thread, too, is timed in wall-clock time.
+    device : str
+        "cpu" or "gpu", whose memory and time are then meant.
 
     Returns
     -------
@@ -57,47 +65,68 @@ def alone(
         ``flops`` of a step, of nnmed only.
     """
     about = dict(side=side, workload=workload.as_dict(), mode=mode)
-    about |= dict(threads=threads, rounds=rounds, wall=wall)
+    about |= dict(threads=threads, rounds=rounds, wall=wall, device=device)
     command = [sys.executable, "-m", "benchmarks.memory", json.dumps(about)]
     result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     return json.loads(result.stdout)
 
 
-def run(side: str, workload: dict, mode: str, threads: int, rounds: int, wall: bool) -> dict:
+def run(
+    side: str,
+    workload: dict,
+    mode: str,
+    threads: int,
+    rounds: int,
+    wall: bool,
+    device: str = "cpu",
+) -> dict:
     """Run the workload here; see :func:`alone`."""
     from threadpoolctl import threadpool_limits
 
-    from benchmarks.measure import cpu_clock
+    from benchmarks.measure import cpu_clock, gpu_clock
     from benchmarks.networks import Workload
 
     workload, flops = Workload(**workload), None
+    peak = _peak_on_card(side) if device == "gpu" else peak_bytes
     with threadpool_limits(threads, "blas"):
-        build = _builder(side, threads)
+        build = _builder(side, threads, device)
         build(workload.with_(**TINY)).steps[mode]()
-        before = peak_bytes()
-        step, clock = build(workload).steps[mode], cpu_clock(threads, wall)
+        before = peak()
+        step = build(workload).steps[mode]
+        clock = gpu_clock() if device == "gpu" else cpu_clock(threads, wall)
         if side == "nnmed":
             flops = _flops(step)
         for _ in range(WARM_UP):
             step()
         seconds = [clock(step) for _ in range(rounds)]
-    return {"peak_bytes": peak_bytes() - before, "seconds": seconds, "flops": flops}
+    return {"peak_bytes": peak() - before, "seconds": seconds, "flops": flops}
 
 
-def _builder(side: str, threads: int):
+def _peak_on_card(side: str):
+    """Return the function that tells how many bytes of the card that side's pool has taken."""
+    if side == "nnmed":
+        import cupy
+
+        return cupy.get_default_memory_pool().total_bytes
+    import torch
+
+    return torch.cuda.max_memory_reserved
+
+
+def _builder(side: str, threads: int, device: str):
     """Return the function that builds a workload's network; only that side is imported."""
     if side == "nnmed":
         from benchmarks.subjects.nnmed_networks import NnmedNetwork
         from nnmed.backend.threads import set_num_threads
 
         set_num_threads(threads)
-        return NnmedNetwork
+        return lambda workload: NnmedNetwork(workload, device=device)
     import torch
 
     from benchmarks.subjects.torch_networks import TorchNetwork
 
     torch.set_num_threads(threads)
-    return lambda workload: TorchNetwork(workload, side)
+    return lambda workload: TorchNetwork(workload, side, device=device)
 
 
 def _flops(step) -> int:

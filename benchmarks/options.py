@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import nnmed
 from nnmed.backend.files import write_whole
 from nnmed.backend.threads import get_num_threads, set_num_threads
 
@@ -61,6 +62,27 @@ def names_of(known: Iterable[str]):
         return list(dict.fromkeys(names))
 
     return parse
+
+
+def add_tf32_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for products in tfloat32."""
+    parser.add_argument(
+        "--tf32", action="store_true",
+        help="let products on a GPU round their operands to tfloat32, on both sides",
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def equal_products(options: argparse.Namespace, torch):
+    """Let both sides multiply on a GPU in tfloat32, or neither: PyTorch mixes by default."""
+    if torch is not None:
+        torch.backends.cuda.matmul.allow_tf32 = options.tf32
+        torch.backends.cudnn.allow_tf32 = options.tf32
+    nnmed.allow_tf32(options.tf32)
+    try:
+        yield
+    finally:
+        nnmed.allow_tf32(False)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
     python -m benchmarks training
     python -m benchmarks training --networks unet --batch 8 --threads 2
+    python -m benchmarks training --device gpu --batch 8,128 --tf32
 
 The networks: the small detector (three pairs of conv-bn-relu with 16, 32 and 64 channels,
 1 x 128 x 128), ResNet-18 (3 x 64 x 64) and a U-Net (16 base channels, 1 x 128 x 128). A training
@@ -10,7 +11,8 @@ weights, eagerly, and must first give the same loss, gradients and scores: in fl
 images to 1e-6 standard deviations, in float32 on the batch to 0.05 in the mean.
 
 Ratios are images a second of nnmed divided by PyTorch's: 1 is as fast. Memory is the
-peak of a fresh process, above what its imports and a first tiny step took.
+peak of a fresh process, above what its imports and a first tiny step took; on a GPU what its
+pool has taken of the card.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from benchmarks import agreement, machine, measure, memory, networks, options
 from benchmarks.measure import Spread
 from benchmarks.subjects.nnmed_networks import NnmedNetwork
 from benchmarks.tables import number, table
+from nnmed.backend import cuda
 
 MODES = ("training", "inference")
 LAYOUTS = ("default", "channels_last")
@@ -49,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch", type=options.numbers, metavar="N[,N]", help="(default: 8,32; quick: 2)"
     )
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="(default: cpu)")
+    options.add_tf32_argument(parser)
 
 
 def run(parsed: argparse.Namespace) -> list[str]:
@@ -56,8 +61,10 @@ def run(parsed: argparse.Namespace) -> list[str]:
     from tqdm import tqdm
 
     batches = parsed.batch or ([2] if parsed.quick else [8, 32])
+    if parsed.device == "gpu":
+        cuda.cupy()  # or the error that says what is missing
     rows = []
-    with options.equal_threads(parsed) as torch:
+    with options.equal_threads(parsed) as torch, options.equal_products(parsed, torch):
         workloads = [
             networks.workload(name, batch, parsed.quick)
             for name in parsed.networks
@@ -74,38 +81,44 @@ def run(parsed: argparse.Namespace) -> list[str]:
 
 def measure_workload(workload, torch, parsed) -> list[dict]:
     """Return a row for training and one for inference."""
-    ours, theirs, wrong = NnmedNetwork(workload), [], None
+    ours, theirs, wrong = NnmedNetwork(workload, device=parsed.device), [], None
     if torch is not None:
-        theirs, wrong = _checked_twins(workload, ours)
-    pause = measure.PAUSE if theirs and parsed.threads > 1 and not parsed.quick else 0
+        theirs, wrong = _checked_twins(workload, ours, parsed)
+    on_gpu = parsed.device == "gpu"
+    clock = measure.gpu_clock() if on_gpu else measure.cpu_clock(parsed.threads)
+    spins = theirs and parsed.threads > 1 and not on_gpu and not parsed.quick
     rows = []
     for mode in MODES:
         times = measure.interleaved(
             [[network.steps[mode]] for network in (ours, *theirs)],
-            parsed.rounds, measure.cpu_clock(parsed.threads), pause, SECONDS,
+            parsed.rounds, clock, measure.PAUSE if spins else 0, SECONDS,
         )[:, :, 0]  # fmt: skip
-        row = {**workload.as_dict(), "pass": mode, "wrong": wrong, "rounds": len(times)}
+        row = {**workload.as_dict(), "device": parsed.device, "pass": mode}
+        row |= {"wrong": wrong, "rounds": len(times)}
         row |= {f"{n}_s": value for n, value in Spread.of(times[:, 0])._asdict().items()}
         row["images_per_s"] = workload.batch / row["median_s"]
         row |= _beside(workload.batch, times, [network.name for network in theirs])
         sides = ["nnmed", *(network.name for network in theirs)]
         row["peak_bytes"] = {
-            side: memory.alone(side, workload, mode, parsed.threads)["peak_bytes"] for side in sides
-        }
+            side: memory.alone(
+                side, workload, mode, parsed.threads, device=parsed.device
+            )["peak_bytes"]
+            for side in sides
+        }  # fmt: skip
         rows.append(row)
     return rows
 
 
-def _checked_twins(workload, ours):
+def _checked_twins(workload, ours, parsed):
     """Return PyTorch's network in both layouts, and what differs from nnmed's, or None."""
     from benchmarks.subjects.torch_networks import TorchNetwork
 
     small = workload.with_(batch=EXACT_BATCH)
-    exact = NnmedNetwork(small, np.float64)
-    exact_twin = TorchNetwork(small, state=exact.state())
+    exact = NnmedNetwork(small, np.float64, parsed.device)
+    exact_twin = TorchNetwork(small, "default", exact.state(), parsed.device)
     wrong = found_wrong(exact.results(), exact_twin.results(), "largest", EXACT)
     state, results = ours.state(), ours.results()
-    twins = [TorchNetwork(workload, layout, state) for layout in LAYOUTS]
+    twins = [TorchNetwork(workload, layout, state, parsed.device) for layout in LAYOUTS]
     for twin in twins:
         wrong = wrong or found_wrong(results, twin.results(), "mean", MEAN_FLOAT32)
     return twins, wrong

@@ -25,11 +25,12 @@ class NnmedNetwork:
 
     name = "nnmed"
 
-    def __init__(self, workload: Workload, dtype=np.float32):
+    def __init__(self, workload: Workload, dtype=np.float32, device: str = "cpu"):
         nnmed.seed(0)
-        self.model = workload.build().to(dtype)
-        self.images = nnmed.from_numpy(as_channels_last(workload.images().astype(dtype)))
-        self.labels = nnmed.from_numpy(workload.labels())
+        self.model = workload.build().to(dtype).to(device)
+        images = as_channels_last(workload.images().astype(dtype))
+        self.images = nnmed.from_numpy(images).to(device)
+        self.labels = nnmed.from_numpy(workload.labels()).to(device)
         self.optimizer = optim.AdamW(self.model.parameters(), lr=1e-4)
         self.steps = {"training": self.train, "inference": self.infer}
         self._folded = None

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.networks import CLASSES, Workload
-from benchmarks.subjects.torch_ops import LAYOUTS
+from benchmarks.subjects.torch_ops import DEVICES, LAYOUTS
 
 
 class SmallCNN(nn.Module):
@@ -139,18 +139,26 @@ class TorchNetwork:
         "default" or "channels_last", of images and weights.
     state : dict from str to array, optional
         Weights and buffers to start with; they decide the dtype.
+    device : str
+        "cpu" or "gpu".
     """
 
-    def __init__(self, workload: Workload, layout: str = "default", state: dict | None = None):
-        self.name, memory_format = layout, LAYOUTS[layout]
+    def __init__(
+        self,
+        workload: Workload,
+        layout: str = "default",
+        state: dict | None = None,
+        device: str = "cpu",
+    ):
+        self.name, memory_format, device = layout, LAYOUTS[layout], DEVICES[device]
         self.model = TWINS[workload.network](workload.channels, CLASSES, workload.width)
         if state is not None:
             tensors = {name: torch.from_numpy(array.copy()) for name, array in state.items()}
             self.model.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
-        self.model.to(memory_format=memory_format)
+        self.model.to(device, memory_format=memory_format)
         images = torch.from_numpy(workload.images()).to(next(self.model.parameters()).dtype)
-        self.images = images.to(memory_format=memory_format)
-        self.labels = torch.from_numpy(workload.labels())
+        self.images = images.to(device, memory_format=memory_format)
+        self.labels = torch.from_numpy(workload.labels()).to(device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
         self.steps = {"training": self.train, "inference": self.infer}
 
@@ -171,7 +179,7 @@ class TorchNetwork:
         loss = F.cross_entropy(self.model(self.images), self.labels)
         parameters = dict(self.model.named_parameters())
         gradients = torch.autograd.grad(loss, list(parameters.values()))
-        results = {"loss": loss.detach().numpy()}
+        results = {"loss": loss.detach().cpu().numpy()}
         for name, gradient in zip(parameters, gradients):
-            results[f"gradient of {name}"] = gradient.numpy()
-        return {**results, "scores": self.infer().numpy()}
+            results[f"gradient of {name}"] = gradient.cpu().numpy()
+        return {**results, "scores": self.infer().cpu().numpy()}

@@ -8,6 +8,7 @@ import torch
 from benchmarks.cases import Case, output_gradient
 
 LAYOUTS = {"default": torch.contiguous_format, "channels_last": torch.channels_last}
+DEVICES = {"cpu": "cpu", "gpu": "cuda"}
 
 
 class TorchOp:
@@ -15,7 +16,7 @@ class TorchOp:
 
     def __init__(self, case: Case, layout: str = "default", device: str = "cpu"):
         self.case, self.name = case, layout
-        self.device, self.layout = "cuda" if device == "gpu" else device, LAYOUTS[layout]
+        self.device, self.layout = DEVICES[device], LAYOUTS[layout]
         self.tensors = {name: self._tensor(array) for name, array in case.arrays().items()}
         if case.family == "optimizer":
             self._prepare_optimizer()

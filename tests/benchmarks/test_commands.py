@@ -131,7 +131,7 @@ def test_training_gives_images_a_second_and_memory(tmp_path, capsys):
 def test_training_checks_against_pytorch(torch, tmp_path, monkeypatch, capsys):
     from benchmarks import memory
 
-    monkeypatch.setattr(memory, "alone", lambda *about: {"peak_bytes": 1})
+    monkeypatch.setattr(memory, "alone", lambda *about, **more: {"peak_bytes": 1})
     file = tmp_path / "training.json"
     flags = ["--quick", "--networks", "detector", "--json", file]
     assert run("training", *flags) == 0
@@ -218,8 +218,9 @@ def test_bad_options_have_status_2(arguments, message, capsys):
 
 def test_a_gpu_that_is_not_there_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    assert run("kernels", "--quick", "--device", "cpu,gpu") == 2
-    assert "CuPy, which is not installed" in capsys.readouterr().err
+    for command, device in (("kernels", "cpu,gpu"), ("gradients", "gpu"), ("training", "gpu")):
+        assert run(command, "--quick", "--device", device) == 2
+        assert "needs CuPy, which cannot be imported" in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_written_has_status_3(tmp_path, capsys):
