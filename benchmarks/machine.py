@@ -73,15 +73,16 @@ def gpu_ceilings(clock: Clock, quick: bool = False) -> Ceilings:
 @contextlib.contextmanager
 def _cublas_in(format: str):
     """Let cuBLAS multiply float32 matrices in `format`."""
-    from cupy import _core  # CuPy has no public name for it but an environment variable
+    # CuPy has no public name for it, only an environment variable.
+    from cupy._core import _routines_linalg as linalg
 
-    types = {"float32": _core.COMPUTE_TYPE_FP32, "tfloat32": _core.COMPUTE_TYPE_TF32}
-    before = _core.get_compute_type(np.float32)
-    _core.set_compute_type(np.float32, types[format])
+    types = {"float32": linalg.COMPUTE_TYPE_FP32, "tfloat32": linalg.COMPUTE_TYPE_TF32}
+    before = linalg.get_compute_type(np.float32)
+    linalg.set_compute_type(np.float32, types[format])
     try:
         yield
     finally:
-        _core.set_compute_type(np.float32, before)
+        linalg.set_compute_type(np.float32, before)
 
 
 def describe(torch=None) -> dict:
