@@ -47,12 +47,18 @@ def to_device(array, device: str):
     Raises
     ------
     DeviceError
-        If the device is unknown, or is a GPU that CuPy does not find.
+        If the device is unknown, or is a GPU that CuPy does not find; on the way to a GPU, if a
+        CUDA graph is captured, which would read memory of the host that is not kept.
     """
     if device not in DEVICES:
         raise DeviceError(f"unknown device {device!r}: choose one of {', '.join(DEVICES)}")
     if device == device_of(array):
         return array
+    if device == "gpu" and cuda.is_capturing():
+        raise DeviceError(
+            f"an array of shape {array.shape} comes from the CPU while a CUDA graph is captured: "
+            "bring it to the GPU before the training step"
+        )
     # CuPy copies in C order: so that channels-last stays it, axes are put in memory's order.
     order, back = axes_by_stride(array)
     array = array.transpose(order)

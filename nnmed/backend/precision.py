@@ -53,6 +53,12 @@ def allow_tf32(enabled: bool = True) -> None:
     _tf32 = bool(enabled)
 
 
+def check_format(dtype: str) -> None:
+    """Raise UsageError unless `dtype` is one that :class:`autocast` takes."""
+    if dtype not in FORMATS:
+        raise UsageError(f"autocast: dtype must be 'float16' or 'bfloat16', got {dtype!r}")
+
+
 class autocast(contextlib.ContextDecorator):
     """Context manager and decorator: multiply in float16 or bfloat16.
 
@@ -83,8 +89,7 @@ class autocast(contextlib.ContextDecorator):
     """
 
     def __init__(self, dtype: str, enabled: bool = True):
-        if dtype not in FORMATS:
-            raise UsageError(f"autocast: dtype must be 'float16' or 'bfloat16', got {dtype!r}")
+        check_format(dtype)
         self.dtype, self.enabled = dtype, enabled
         self._before: list[str] = []
 

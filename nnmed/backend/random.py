@@ -91,6 +91,38 @@ class Tape:
         self._keys.append(_draw(self._outer, stream))
         return self._keys[-1]
 
+    def __len__(self) -> int:
+        """Return how many keys were drawn."""
+        return len(self._keys)
+
+
+class KeyPlaces(Tape):
+    """Context manager: give this thread the places of keys instead of keys, and note the streams.
+
+    A step that is captured in a CUDA graph reads its keys from the device's memory. Before each
+    launch :meth:`next_keys` are to be written there.
+
+    Parameters
+    ----------
+    places : sequence
+        What to give, in the order of the draws.
+    """
+
+    def __init__(self, places):
+        super().__init__()
+        self._places, self._streams = places, []
+
+    def draw(self, stream: int):
+        """Return the place of the next draw's key."""
+        if len(self._streams) == len(self._places):
+            raise UsageError("a training step draws more random numbers than the one before it")
+        self._streams.append(stream)
+        return self._places[len(self._streams) - 1]
+
+    def next_keys(self) -> list[tuple[int, int]]:
+        """Draw the keys of all places, in their order."""
+        return [draw_key(stream) for stream in self._streams]
+
 
 def _draw(tape: Tape | None, stream: int) -> tuple[int, int]:
     if tape is not None:

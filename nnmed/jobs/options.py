@@ -14,7 +14,7 @@ from nnmed.models import MODELS
 # What a resumed run must share with the run that it goes on with.
 _FIXED = (
     "data", "labels", "label_column", "positive", "group_column", "split_column", "size",
-    "model", "networks", "epochs", "batch_size", "lr", "seed",
+    "model", "networks", "epochs", "batch_size", "lr", "seed", "autocast",
 )  # fmt: skip
 
 
@@ -43,6 +43,8 @@ class DetectOptions:
     lr: float | None = None
     seed: int = 0
     device: str = "auto"
+    cuda_graph: str = "auto"
+    autocast: str = "off"
     threads: int | None = None
     workers: int = 1
     out: str | None = None
@@ -74,7 +76,8 @@ class DetectOptions:
         given = [name.replace("_", "-") for name in about if getattr(self, name) is not None]
         if self.data is None and given:
             raise UsageError(f"--{' and --'.join(given)} would describe --data, which is missing")
-        self.chosen_device()
+        if self.chosen_device() == "cpu" and self.cuda_graph == "on":
+            raise UsageError("--cuda-graph on needs a GPU, and the device is the CPU")
 
     def chosen_device(self) -> str:
         """Return the device to train on; "auto" is a GPU where there is one.
@@ -145,6 +148,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--device", choices=("auto", "cpu", "gpu"), help="auto: a GPU if there is one"
     )
+    machine.add_argument(
+        "--cuda-graph", choices=("auto", "on", "off"),
+        help="on a GPU, launch a training step as a whole; auto: where it can be captured",
+    )  # fmt: skip
+    machine.add_argument(
+        "--autocast", choices=("off", "float16", "bfloat16"),
+        help="train with products in fewer bits; on the CPU slower, to study it",
+    )  # fmt: skip
     machine.add_argument("--threads", type=int, help="worker threads of the kernels; default: all")
     machine.add_argument("--workers", type=int, help="threads that prepare images ahead")
     result = parser.add_argument_group("result")

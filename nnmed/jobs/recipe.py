@@ -77,6 +77,8 @@ def train(options: DetectOptions, settings: dict, prepared: Prepared, kinds: Kin
         schedule=schedule,
         monitor="val_loss",
         window=WINDOW,
+        cuda_graph={"auto": "auto", "on": True, "off": False}[options.cuda_graph],
+        autocast=None if options.autocast == "off" else options.autocast,
         settings=settings,
         report=lambda row: _report_epoch(row, options.epochs),
     )

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from nnmed.autograd import Tensor
-from nnmed.backend.arrays import array_module, device_of
+from nnmed.backend.arrays import array_module, device_of, is_array
 from nnmed.errors import ModelError, UsageError
 from nnmed.kernels import select
 from nnmed.optim.optimizer import Optimizer
@@ -68,6 +68,7 @@ class GradScaler:
         self._scale, self._good_steps = float(init_scale), 0
         self._numbers = None  # on the device: the scale, 1, and whether there was an overflow
         self._unscaled: set[int] = set()  # optimizers whose gradients are divided already
+        self._counts: list[tuple] = []  # optimizers, and their step counts before the step
 
     def get_scale(self) -> float:
         """Return the scale; 1 if not enabled."""
@@ -123,7 +124,14 @@ class GradScaler:
             return optimizer.step()
         if id(optimizer) not in self._unscaled:
             self.unscale_(optimizer)
-        return None if self.found_overflow() else optimizer.step()
+        if self._numbers is None or device_of(self._numbers) == "cpu":
+            return None if self.found_overflow() else optimizer.step()
+        self.before_step(optimizer)
+        return optimizer.step_unless(self._numbers[1:])
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Note an optimizer's step counts: on a GPU an overflow is known only after the step."""
+        self._counts.append((optimizer, _counts(optimizer)))
 
     def found_overflow(self) -> bool:
         """Tell whether a gradient was infinite or NaN since the last :meth:`update`."""
@@ -135,14 +143,21 @@ class GradScaler:
             return
         if self.found_overflow():
             self._scale, self._good_steps = self._scale * self.backoff_factor, 0
+            for optimizer, counts in self._counts:
+                _set_counts(optimizer, counts)
         else:
             self._good_steps += 1
             if self._good_steps == self.growth_interval:
                 grown = self._scale * self.growth_factor
-                self._scale = grown if grown <= np.finfo(np.float32).max else self._scale
+                self._scale = grown if grown <= float(np.finfo(np.float32).max) else self._scale
                 self._good_steps = 0
-        self._unscaled.clear()
+        self.forget_step()
         self._write()
+
+    def forget_step(self) -> None:
+        """Begin anew what :meth:`update` would have ended, as after an error."""
+        self._unscaled.clear()
+        self._counts.clear()
 
     def state_dict(self) -> dict:
         """Return scale, factors and counters, fit for JSON; empty if not enabled."""
@@ -195,3 +210,20 @@ class GradScaler:
                 self._numbers.set(numbers)
             else:
                 self._numbers[...] = numbers
+
+
+def _counts(optimizer: Optimizer) -> list[tuple[dict, dict]]:
+    """Return each parameter's state, and the numbers in it."""
+    return [
+        (state, {name: value for name, value in state.items() if not is_array(value)})
+        for state in optimizer.state.values()
+    ]
+
+
+def _set_counts(optimizer: Optimizer, counts) -> None:
+    """Take the numbers back to what they were; arrays stay."""
+    for state in optimizer.state.values():
+        for name in [name for name, value in state.items() if not is_array(value)]:
+            del state[name]
+    for state, numbers in counts:
+        state.update(numbers)

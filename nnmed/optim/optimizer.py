@@ -11,6 +11,7 @@ from nnmed.autograd import enable_grad
 from nnmed.autograd.tensor import Tensor
 from nnmed.backend.arrays import array_module, device_of, zeros_like
 from nnmed.errors import DeviceError, DTypeError, ModelError, ShapeError, UsageError
+from nnmed.kernels.optimizer import gpu
 from nnmed.optim.state import read_groups, read_state
 
 
@@ -96,21 +97,28 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        wanted = [
-            (parameter, self.state[parameter], group)
-            for group in self.param_groups
-            for parameter in group["params"]
-            if parameter.grad is not None
-        ]
-        for parameter, state, _ in wanted:  # all checks come before the first change
-            self._check_step(parameter._writable(), parameter.grad._array, state)
-        calls = []
-        for parameter, state, group in wanted:
-            array, gradient = parameter._array, parameter.grad._array
-            calls.append((array, gradient, *self._arguments(array, state, group)))
-            parameter._version.count += 1
-        update_all(self._kernel, calls)
+        update_all(self._kernel, self._next_calls())
         return loss
+
+    def step_unless(self, scaling) -> None:
+        """Do the step on a GPU, unless a flag says there that it must be left out.
+
+        Nothing waits for the flag, so the step is counted in either case.
+
+        Parameters
+        ----------
+        scaling : cupy.ndarray, (2,)
+            What gradients are divided by; the flag.
+        """
+        update_all(self._kernel, self._next_calls(), scaling)
+
+    def prepare_replay(self) -> None:
+        """Do what :meth:`step` does on the host: the replay of a CUDA graph does the rest.
+
+        The step is counted, and its numbers (learning rate, bias corrections) are brought to the
+        device, where the captured step reads them. The current stream is the one that captured.
+        """
+        gpu.write_numbers(self._kernel, self._next_calls())
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients: set them to None, or to zeros if not `set_to_none`."""
@@ -191,6 +199,23 @@ class Optimizer:
 
     # -- inside -----------------------------------------------------------------------
 
+    def _next_calls(self) -> list[tuple]:
+        """Return the kernel's arguments for each parameter that has a gradient; count the step."""
+        wanted = [
+            (parameter, self.state[parameter], group)
+            for group in self.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        for parameter, state, _ in wanted:  # all checks come before the first change
+            self._check_step(parameter._writable(), parameter.grad._array, state)
+        calls = []
+        for parameter, state, group in wanted:
+            array, gradient = parameter._array, parameter.grad._array
+            calls.append((array, gradient, *self._arguments(array, state, group)))
+            parameter._version.count += 1
+        return calls
+
     @property
     def _name(self) -> str:
         return type(self).__name__
@@ -242,13 +267,13 @@ class Optimizer:
             )
 
 
-def update_all(name: str, calls: list[tuple]) -> None:
+def update_all(name: str, calls: list[tuple], *scaling) -> None:
     """Call the kernel `name` with each of the tuples of arguments, a device's all at once."""
     by_device: dict = {}
     for call in calls:
         by_device.setdefault(device_of(call[0]), []).append(call)
     for group in by_device.values():
-        kernels.select("optimizer", group[0][0]).update_all(name, group)
+        kernels.select("optimizer", group[0][0]).update_all(name, group, *scaling)
 
 
 def state_arrays(array, state: dict, *names: str, start: float = 0.0) -> list:

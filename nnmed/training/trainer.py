@@ -9,15 +9,18 @@ from pathlib import Path
 
 from nnmed.autograd import Tensor
 from nnmed.backend import random
+from nnmed.backend.precision import check_format
 from nnmed.data.loader import Batch, DataLoader
-from nnmed.errors import AnomalyError, UsageError
+from nnmed.errors import AnomalyError, DeviceError, UsageError
 from nnmed.nn import Module
-from nnmed.nn.utils import clip_grad_norm_
-from nnmed.optim import Optimizer
+from nnmed.optim import GradScaler, Optimizer
 from nnmed.optim.lr_scheduler import ReduceLROnPlateau
 from nnmed.training import checkpoint
+from nnmed.training.cuda_graph import CapturedStep
 from nnmed.training.feed import device_of_model, feed
 from nnmed.training.history import write_history
+from nnmed.training.out_of_memory import FittingStep
+from nnmed.training.step import TrainingStep
 
 LAST, BEST, HISTORY = "last.safetensors", "best.safetensors", "history.csv"
 
@@ -58,6 +61,12 @@ class Trainer:
         Stop after this many epochs without a better one.
     max_norm : float, optional
         Clip the gradient to this norm.
+    cuda_graph : {"auto", True, False}
+        On a GPU, capture the step as a CUDA graph once batches have kept their shape: see
+        :class:`nnmed.training.cuda_graph.CapturedStep`, also for what is the same to the last bit.
+        "auto" goes on without where that cannot be, and says why.
+    autocast : {"float16", "bfloat16"}, optional
+        Multiply in this format, see :class:`nnmed.autocast`; with float16 the loss is scaled.
     settings : dict
         What must not change when a run is resumed; fit for JSON.
     report : callable (row dict) -> None, optional
@@ -79,6 +88,8 @@ class Trainer:
         window: int = 1,
         patience: int | None = None,
         max_norm: float | None = None,
+        cuda_graph: str | bool = "auto",
+        autocast: str | None = None,
         settings: dict | None = None,
         report: Callable[[dict], None] | None = None,
     ):
@@ -88,11 +99,17 @@ class Trainer:
             raise UsageError(f"mode must be 'min' or 'max', got {mode!r}")
         if not isinstance(window, int) or window < 1:
             raise UsageError(f"window must be a positive integer, got {window!r}")
+        if autocast is not None:
+            check_format(autocast)
+        if cuda_graph not in ("auto", True, False):
+            raise UsageError(f"cuda_graph must be 'auto', True or False, got {cuda_graph!r}")
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.epochs, self.folder = epochs, Path(folder)
         self.validate, self.schedule = validate, schedule
         self.monitor, self.mode, self.window = monitor, mode, min(window, epochs)
-        self.patience, self.max_norm = patience, max_norm
+        self.patience, self.cuda_graph = patience, cuda_graph
+        self.max_norm, self.autocast = max_norm, autocast
+        self.scaler = GradScaler(enabled=autocast == "float16")
         self.settings, self.report = settings or {}, report
         self.rows: list[dict] = []
         self.best_epoch: int | None = None
@@ -113,6 +130,9 @@ class Trainer:
             If the loss is no longer finite.
         UsageError
             If a run is resumed with other settings, or the loader gives no batch.
+        DeviceError
+            If the GPU's memory is too small for half a batch, or a CUDA graph was required and
+            cannot be.
         ModelError
             If a checkpoint is damaged or cannot be written.
         """
@@ -121,6 +141,7 @@ class Trainer:
         if resume and checkpoint.exists(self.folder / LAST):
             self._restore()
         write_history(self.folder / HISTORY, self.rows)
+        step = self._on_device()
         for epoch in range(len(self.rows), self.epochs):
             if self._out_of_patience():
                 break
@@ -132,7 +153,7 @@ class Trainer:
                 len(loader), leave=False, disable=None, unit="batch",
             )  # fmt: skip
             row = {"epoch": epoch + 1, "lr": self.optimizer.param_groups[0]["lr"]}
-            row["train_loss"] = self._train_epoch(batches, epoch)
+            row["train_loss"] = self._train_epoch(step, batches, epoch)
             row.update(self.validate(self.model) if self.validate else {})
             row["seconds"] = round(time.perf_counter() - start, 3)
             self._finish_epoch(row)
@@ -146,14 +167,30 @@ class Trainer:
 
     # -- one epoch --------------------------------------------------------------------
 
-    def _train_epoch(self, batches, epoch: int) -> float:
+    def _on_device(self) -> Callable[[Batch], Tensor]:
+        """Return what does a training step on the device of the model."""
+        schedule = None if _takes_score(self.schedule) else self.schedule
+        step = TrainingStep(
+            self.model, self.optimizer, self.loss, schedule=schedule, max_norm=self.max_norm,
+            autocast=self.autocast, scaler=self.scaler,
+        )  # fmt: skip
+        if device_of_model(self.model) == "gpu":
+            return FittingStep(step, self._captured if self.cuda_graph else lambda step: step)
+        if self.cuda_graph is True:
+            raise DeviceError("cuda_graph=True: the model is on the CPU, which has no CUDA graphs")
+        return step
+
+    def _captured(self, step: TrainingStep) -> CapturedStep:
+        return CapturedStep(step, required=self.cuda_graph is True)
+
+    def _train_epoch(self, step, batches, epoch: int) -> float:
         self.model.train()
         total, count = 0.0, 0
-        for step, batch in enumerate(batches):
-            value = self._train_step(batch)
+        for number, batch in enumerate(batches, 1):
+            value = step(batch).item()
             if not math.isfinite(value):
                 raise AnomalyError(
-                    f"the loss is {value} in epoch {epoch + 1}, batch {step + 1}: lower the "
+                    f"the loss is {value} in epoch {epoch + 1}, batch {number}: lower the "
                     "learning rate, or search for the cause with nnmed.detect_anomaly()"
                 )
             total += value * len(batch.samples)
@@ -163,22 +200,11 @@ class Trainer:
             raise UsageError("there is nothing to train on: the loader gave no batch")
         return total / count
 
-    def _train_step(self, batch: Batch) -> float:
-        self.optimizer.zero_grad()
-        loss = self.loss(self.model(Tensor._wrap(batch.image)), batch)
-        loss.backward()
-        if self.max_norm is not None:
-            clip_grad_norm_(self.model.parameters(), self.max_norm)
-        self.optimizer.step()
-        if self.schedule is not None and not _takes_score(self.schedule):
-            self.schedule.step()
-        return loss.item()
-
     def _finish_epoch(self, row: dict) -> None:
         if self.monitor not in row:
             raise UsageError(f"monitor {self.monitor!r} is no column: {', '.join(row)}")
         self.rows.append(row)
-        if self.schedule is not None and _takes_score(self.schedule):
+        if _takes_score(self.schedule):
             self.schedule.step(row[self.monitor])
         if self._is_best():
             self.best_epoch = row["epoch"]
@@ -217,6 +243,7 @@ class Trainer:
             "rows": [_plain(row) for row in self.rows],
             "best_epoch": self.best_epoch,
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "random": random.get_state(),
             "settings": self.settings,
         }
@@ -228,6 +255,8 @@ class Trainer:
         self.optimizer.load_state_dict(saved.optimizer)
         if self.schedule is not None:
             self.schedule.load_state_dict(saved.state["schedule"])
+        if saved.state.get("scaler"):  # states of earlier versions have none
+            self.scaler.load_state_dict(saved.state["scaler"])
         random.set_state(saved.state["random"])
         self.rows = [_from_plain(row) for row in saved.state["rows"]]
         self.best_epoch = saved.state["best_epoch"]

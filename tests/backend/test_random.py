@@ -57,6 +57,22 @@ def test_state_round_trips_through_json():
     assert (random.draw_key(stream), random.new_stream()) == expected
 
 
+def test_places_of_keys_are_given_again_and_filled_with_the_next_keys():
+    first, second = random.new_stream(), random.new_stream()
+    expected = [random.draw_key(stream) for stream in (second, first, second)]
+    nnmed.seed(0)
+    with random.KeyPlaces("abc") as places:
+        assert random.draw_key(second) == "a"
+        tape = random.Tape()
+        for _ in range(2):  # the second time from the tape
+            with tape:
+                assert [random.draw_key(stream) for stream in (first, second)] == ["b", "c"]
+        with pytest.raises(UsageError, match="more random numbers"):
+            random.draw_key(first)
+    assert len(tape) == 2
+    assert places.next_keys() == expected
+
+
 @pytest.mark.parametrize("value", [-1, 2**63, 1.5, "1", True])
 def test_bad_seeds_are_refused(value):
     with pytest.raises(UsageError, match="seed"):

@@ -8,18 +8,15 @@ those of CuPy's functions, and of their options, that nnmed uses.
 from __future__ import annotations
 
 import types
-import weakref
 
 import numpy as np
 
-from tests.cuda import streams
-from tests.cuda.emulator import KernelError, Memory, compiled
+from tests.cuda import pools, streams
+from tests.cuda.emulator import UNTOUCHED, KernelError, compiled
 
 float32, float64, int32, int64, uint8 = np.float32, np.float64, np.int32, np.int64, np.uint8
 __version__ = "14.2.0"
 bool_, intp, inf, nan, newaxis = np.bool_, np.intp, np.inf, np.nan, None
-
-_memories: weakref.WeakSet = weakref.WeakSet()
 
 
 class ndarray:
@@ -66,13 +63,21 @@ class ndarray:
 
     def get(self, order="C", **_):
         """Return a NumPy array of the values, in C order whatever the strides, as CuPy does."""
-        return np.array(self._array, order=order)
+        return np.array(self._values(), order=order)
+
+    def _values(self):
+        """Return the values for the host, which waits for them."""
+        streams.get_current_stream().synchronize()
+        return self._array
 
     def set(self, array, stream=None):
         """Queue a copy from the host."""
         if array.shape != self.shape or array.dtype != self.dtype:
             raise ValueError("set() needs an array of the same shape and dtype")
-        (stream or streams.get_current_stream()).add(lambda: np.copyto(self._array, array))
+        stream = stream or streams.get_current_stream()
+        _refuse_host_memory(stream)
+        ours = self._array
+        stream.add(lambda: np.copyto(ours, array), self._memory)
 
     def view(self, dtype=None):
         """Return the memory with another type."""
@@ -83,7 +88,12 @@ class ndarray:
         result = self._array.reshape(*shape, order=order)
         if np.may_share_memory(result, self._array):
             return ndarray(result, self._memory)
-        return _on_card(result)
+        return self._copied(lambda array: array.reshape(*shape, order=order))
+
+    def _copied(self, function):
+        """Return what a function of NumPy makes of the values, in memory of its own."""
+        array = self._array
+        return _computed(lambda: function(array), self)
 
     def transpose(self, *axes):
         """Return a view with the axes in another order."""
@@ -101,52 +111,62 @@ class ndarray:
         """Return a copy with another type."""
         if not copy and self.dtype == dtype:
             return self
-        return _on_card(self._array.astype(dtype, order=order))
+        return self._copied(lambda array: array.astype(dtype, order=order))
 
     def copy(self, order="C"):
         """Return a copy."""
-        return _on_card(self._array.copy(order=order))
+        return self._copied(lambda array: array.copy(order=order))
 
     def item(self):
         """Return the only value as a Python number."""
-        return self._array.item()
+        return self._values().item()
 
     def tolist(self):
         """Return the values as nested lists."""
-        return self._array.tolist()
+        return self._values().tolist()
 
     def __deepcopy__(self, _):
         return self.copy()
 
     def fill(self, value):
         """Write a number everywhere."""
-        self._array.fill(value)
+        array = self._array
+        streams.run(lambda: array.fill(value), self._memory)
 
     def __len__(self):
         return len(self._array)
 
     def __bool__(self):
-        return bool(self._array)
+        return bool(self._values())
 
     def __float__(self):
-        return float(self._array)
+        return float(self._values())
 
     def __int__(self):
-        return int(self._array)
+        return int(self._values())
 
     def __iter__(self):
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index):
-        result = self._array[_index(index)]
+        at = _index(index)
+        result = self._array[at]
         if isinstance(result, np.ndarray) and np.may_share_memory(result, self._array):
             return ndarray(result, self._memory)
-        return _on_card(np.asarray(result))
+        _refuse_masks(index)
+        array, others = self._array, [i for i in _flat(index) if isinstance(i, ndarray)]
+        return _computed(lambda: np.asarray(array[at]), self, *others)
 
     def __setitem__(self, index, value):
         if isinstance(value, np.ndarray) and value.ndim:
             raise TypeError("a NumPy array cannot be written into the card's memory")
-        self._array[_index(index)] = _numpy(value)
+        array, at, new = self._array, _index(index), _numpy(value)
+        others = [other._memory for other in _flat((index, value)) if isinstance(other, ndarray)]
+
+        def write():
+            array[at] = new
+
+        streams.run(write, self._memory, *others)
 
 
 def _attribute(name):
@@ -216,6 +236,7 @@ def _index(index):
     if isinstance(index, tuple):
         return tuple(_index(i) for i in index)
     if isinstance(index, np.ndarray):
+        _refuse_host_memory(streams.get_current_stream())
         return index  # CuPy takes them
     return _numpy(index)
 
@@ -226,15 +247,20 @@ def _call(function, arguments, options):
     if {"initial", "where"} & options.keys() and name != "copyto":
         raise TypeError(f"CuPy's {name}() has no initial= and no where=")
     _check_integers(name, arguments)
-    out = options.get("out")
+    _check_capture(name)
     plain = {name: _numpy(value) for name, value in options.items()}
-    with np.errstate(all="ignore"):  # a card never warns
-        result = function(*_numpy(tuple(arguments)), **plain)
-    if out is not None:
+    values = _numpy(tuple(arguments))
+    used = [a for a in _flat((arguments, tuple(options.values()))) if isinstance(a, ndarray)]
+
+    def compute():
+        with np.errstate(all="ignore"):  # a card never warns
+            return function(*values, **plain)
+
+    if "out" in plain or name in _IN_PLACE or (name[:3] == "__i" and name != "__invert__"):
+        streams.run(compute, *[array._memory for array in used])
+        out = options.get("out", arguments[0])
         return out[0] if isinstance(out, tuple) else out
-    if arguments and isinstance(arguments[0], ndarray) and result is arguments[0]._array:
-        return arguments[0]  # an operation in place
-    return _result(result, arguments, "K" if name.endswith("_like") else "C")
+    return _result(compute, used, "K" if name.endswith("_like") else "C")
 
 
 def _check_integers(name, arguments):
@@ -245,19 +271,91 @@ def _check_integers(name, arguments):
             raise OverflowError(f"{name}: {number} is no {kinds[0]}")
 
 
-def _result(result, arguments, order):
+def _computed(compute, *sources):
+    """Return what `compute` makes of the values of arrays, in memory of its own."""
+    return _result(compute, sources, "K")
+
+
+def _result(compute, sources, order):
+    """Return what `compute` gives, on the card: now, or whenever the captured graph is run."""
+    stream = streams.get_current_stream()
+    if not stream.is_capturing():
+        stream.synchronize()
+    result = _wrapped(compute(), sources, order)
+    if stream.is_capturing():
+        _leave_to_the_graph(stream, compute, result, sources)
+    return result
+
+
+def _leave_to_the_graph(stream, compute, result, sources):
+    """Forget the values of a result, of which only the shape is known before the graph is run."""
+    old = [source._memory for source in sources]
+    made = [array for array in _flat(result) if isinstance(array, ndarray)]
+    made = [array for array in made if array._memory not in old]
+    if not made:
+        return
+    targets = [a._array if a in made else None for a in _flat(result)]
+
+    def run():
+        for target, value in zip(targets, _flat(compute())):
+            if target is not None:
+                np.copyto(target, value)
+
+    for array in made:
+        array._memory.bytes.fill(UNTOUCHED)
+    stream.add(run, *old, *[array._memory for array in made])
+
+
+def _wrapped(result, sources, order):
     if result is NotImplemented:
         return result
     if isinstance(result, (tuple, list)):
-        return type(result)(_result(r, arguments, order) for r in result)
+        return type(result)(_wrapped(r, sources, order) for r in result)
     if isinstance(result, np.generic):
         return _on_card(np.asarray(result))
     if not isinstance(result, np.ndarray):
         return result
-    for argument in arguments:
-        if isinstance(argument, ndarray) and np.may_share_memory(result, argument._array):
-            return ndarray(result, argument._memory)
+    for source in sources:
+        if np.may_share_memory(result, source._array):
+            return ndarray(result, source._memory)
     return _on_card(np.asarray(result, order=order))
+
+
+def _flat(value):
+    """Return the values in tuples and lists, one after another."""
+    if not isinstance(value, (tuple, list)):
+        return [value]
+    return [one for part in value for one in _flat(part)]
+
+
+# What CuPy refuses while a stream is captured, and what waits for the card.
+_CUBLAS = frozenset(["matmul", "__matmul__", "__rmatmul__", "dot", "tensordot", "einsum"])
+_WAITING = frozenset(["nonzero", "unique", "bincount", "sort", "argsort"])
+_IN_PLACE = frozenset(["copyto", "putmask", "put_along_axis"])
+
+
+def _check_capture(name):
+    """Raise CuPy's errors for a function that cannot be captured, where one is under way."""
+    if not streams.get_current_stream().is_capturing():
+        return
+    if name in _CUBLAS:
+        raise NotImplementedError(
+            "calling cuBLAS API during stream capture is currently unsupported"
+        )
+    if name in _WAITING:
+        streams.get_current_stream().synchronize()
+
+
+def _refuse_host_memory(stream):
+    """Refuse a copy from the host that a graph would repeat when that memory has other values."""
+    if stream.is_capturing():
+        raise RuntimeError("a graph would read memory of the host that may be gone by then")
+
+
+def _refuse_masks(index):
+    """Refuse to choose elements by flags while a stream is captured: their number is not known."""
+    if any(isinstance(i, ndarray) and i.dtype == bool for i in _flat(index)):
+        _check_capture("nonzero")
 
 
 def _on_card(array):
@@ -288,8 +386,7 @@ def empty(shape, dtype=np.float64, order="C"):
     """Return an array full of NaN, or of -1."""
     shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     dtype = np.dtype(dtype)
-    memory = Memory(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
-    _memories.add(memory)
+    memory = pools.allocate(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
     array = memory.array(shape if order == "C" else shape[::-1], dtype)
     return ndarray(array if order == "C" else array.T, memory)
 
@@ -317,23 +414,24 @@ def full(shape, value, dtype=None):
 
 def arange(*arguments, dtype=None):
     """Return a range of numbers."""
-    return _on_card(np.arange(*arguments, dtype=dtype))
+    return _computed(lambda: np.arange(*arguments, dtype=dtype))
 
 
 def linspace(*arguments, dtype=None):
     """Return evenly spaced numbers."""
-    return _on_card(np.linspace(*arguments, dtype=dtype))
+    return _computed(lambda: np.linspace(*arguments, dtype=dtype))
 
 
 def eye(*arguments, dtype=np.float64):
     """Return a matrix with ones on its diagonal."""
-    return _on_card(np.eye(*arguments, dtype=dtype))
+    return _computed(lambda: np.eye(*arguments, dtype=dtype))
 
 
 def array(data, dtype=None, order="K", copy=True, subok=False):
     """Return a copy on the card; of a NumPy array in C order, unless it is in Fortran's."""
     if isinstance(data, ndarray):
-        return _on_card(np.array(data._array, dtype=dtype, order=order))
+        return data._copied(lambda array: np.array(array, dtype=dtype, order=order))
+    _refuse_host_memory(streams.get_current_stream())
     data = np.array(data, dtype=dtype)
     fortran = data.flags.f_contiguous and not data.flags.c_contiguous and order in "KA"
     return _on_card(np.array(data, order="F" if fortran else "C"))
@@ -350,7 +448,7 @@ def ascontiguousarray(data, dtype=None):
     """Return the array in C order, itself if it is."""
     if data.flags.c_contiguous and dtype in (None, data.dtype):
         return data
-    return _on_card(np.ascontiguousarray(data._array, dtype))
+    return data._copied(lambda array: np.ascontiguousarray(array, dtype))
 
 
 def asnumpy(data):
@@ -376,7 +474,9 @@ class _Ufunc:
 
     def at(self, array, index, values):
         """Apply the function to `array` at `index`, several times where it repeats."""
-        self._ufunc.at(array._array, _index(index), _numpy(values))
+        used = [a for a in _flat((array, index, values)) if isinstance(a, ndarray)]
+        plain = array._array, _index(index), _numpy(values)
+        streams.run(lambda: self._ufunc.at(*plain), *[a._memory for a in used])
 
 
 class RawModule:
@@ -403,15 +503,8 @@ class RawModule:
                     )
                 plain.append(_numpy(argument))
 
-            def run():
-                kernel.launch(grid, block, plain)
-                for argument in arguments:
-                    if isinstance(argument, ndarray):
-                        argument._memory.check()
-
-            stream = streams.get_current_stream()
-            stream.add(run)
-            stream.synchronize()
+            memories = [a._memory for a in arguments if isinstance(a, ndarray)]
+            streams.run(lambda: kernel.launch(grid, block, plain), *memories)
 
         return launch
 
@@ -439,35 +532,19 @@ class _Device:
         return None
 
 
-class _MemoryPool:
-    def free_all_blocks(self):
-        """Give memory back."""
-
-    def used_bytes(self):
-        """Return how much arrays take."""
-        return sum(memory.size for memory in _memories)
-
-    def total_bytes(self):
-        """Return how much the pool holds."""
-        return self.used_bytes()
-
-
-class OutOfMemoryError(MemoryError):
-    """No memory is left on the card."""
-
-
 class CUDARuntimeError(RuntimeError):
     """The runtime refuses."""
 
 
-_pool = _MemoryPool()
 cuda = types.SimpleNamespace(
     is_available=lambda: True,
     Device=_Device,
     Event=streams.Event,
     Stream=streams.Stream,
     get_current_stream=streams.get_current_stream,
-    memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+    MemoryPool=pools.MemoryPool,
+    using_allocator=pools.using_allocator,
+    memory=types.SimpleNamespace(OutOfMemoryError=pools.OutOfMemoryError),
     get_cuda_path=lambda: "/usr/local/cuda",
     runtime=types.SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
@@ -481,4 +558,4 @@ cuda = types.SimpleNamespace(
 
 def get_default_memory_pool():
     """Return the pool of the card's memory."""
-    return _pool
+    return pools.default

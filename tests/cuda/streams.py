@@ -1,12 +1,19 @@
-"""Streams and events of the stand-in card.
+"""Streams, events and graphs of the stand-in card.
 
 What is queued on a stream other than the default one is done as late as is allowed: when
 somebody waits for an event behind it. So a forgotten wait shows as memory that is still NaN.
-A captured graph holds the kernels and copies to the card that were queued meanwhile, but not what
-other functions of CuPy do: they are done at once.
+
+While a stream is captured, nothing is done: arrays stay NaN. The graph does it, each time that it
+is launched, on the memory of that moment. Whatever would wait for the card, or read memory of the
+host that nobody keeps, is refused. A graph keeps no memory alive: it must belong to somebody, or
+to a pool of its own.
 """
 
 from __future__ import annotations
+
+import weakref
+
+from tests.cuda.emulator import KernelError
 
 
 class Event:
@@ -30,12 +37,15 @@ class Graph:
     """Work that was captured, to be done again and again."""
 
     def __init__(self, tasks):
-        self._tasks = tasks
+        self._tasks = [(task, [weakref.ref(m) for m in memories]) for task, memories in tasks]
 
     def launch(self, stream=None):
         """Do it."""
-        for task in self._tasks:
-            (stream or get_current_stream()).add(task)
+        for task, references in self._tasks:
+            memories = [reference() for reference in references]
+            if None in memories:
+                raise KernelError("a graph uses memory that has been given back")
+            (stream or get_current_stream()).add(task, *memories)
 
 
 class Stream:
@@ -51,6 +61,8 @@ class Stream:
 
     def begin_capture(self, mode=None):
         """Note what is queued from now on, instead of doing it."""
+        if self.is_default:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
         self._captured = []
 
     def is_capturing(self):
@@ -59,15 +71,15 @@ class Stream:
 
     def end_capture(self):
         """Return what was queued since :meth:`begin_capture`."""
-        graph, self._captured = Graph(self._captured), None
-        return graph
+        captured, self._captured = self._captured, None
+        return Graph(captured)
 
-    def add(self, task):
-        """Do `task` now, or on another stream later."""
+    def add(self, task, *memories):
+        """Do `task`, which works on `memories`, now, or on another stream later."""
         if self.is_capturing():
-            self._captured.append(task)
+            self._captured.append((task, memories))
             return
-        self._tasks.append(task)
+        self._tasks.append((task, memories))
         self.queued += 1
         if self.is_default:
             self.run_to(self.queued)
@@ -75,7 +87,10 @@ class Stream:
     def run_to(self, position):
         """Do what was queued before a position."""
         while self._tasks and self.queued - len(self._tasks) < position:
-            self._tasks.pop(0)()
+            task, memories = self._tasks.pop(0)
+            task()
+            for memory in memories:
+                memory.check()
 
     def record(self, event=None):
         """Return an event behind all that was queued so far."""
@@ -89,6 +104,10 @@ class Stream:
 
     def synchronize(self):
         """Wait for all."""
+        if self.is_capturing():
+            raise RuntimeError(
+                "the current stream is capturing, so synchronous API calls are disallowed"
+            )
         self.run_to(self.queued)
 
     def use(self):
@@ -112,3 +131,10 @@ Stream.null = _current
 def get_current_stream():
     """Return the stream that kernels are queued on."""
     return _current
+
+
+def run(task, *memories):
+    """Do `task`, which works on `memories`, on the current stream, or leave it to a graph."""
+    _current.add(task, *memories)
+    if not _current.is_capturing():
+        _current.synchronize()

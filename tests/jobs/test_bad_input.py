@@ -132,7 +132,7 @@ def test_names_that_the_data_lack_are_data_errors(images, command, tmp_path, cap
     [
         ["--epochs", "0"], ["--size", "3"], ["--lr", "-1"], ["--batch-size", "1"],
         ["--seed", "-1"], ["--threads", "0"], ["--workers", "-1"], ["--device", "gpu"],
-        ["--resume", "--overwrite"],
+        ["--resume", "--overwrite"], ["--device", "cpu", "--cuda-graph", "on"],
     ],
 )  # fmt: skip
 def test_senseless_options_are_usage_errors(images, command, tmp_path, capsys, flags):

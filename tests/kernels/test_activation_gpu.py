@@ -164,6 +164,17 @@ def test_a_word_at_the_border_is_kept(gpu):
     np.testing.assert_array_equal(kept, words >= words[9])
 
 
+@pytest.mark.parametrize("kernel", ["dropout", "random_slopes"])
+def test_a_key_on_the_device_draws_the_same(kernel, gpu):
+    x = to_device(-np.ones((3, 700)), gpu)
+    arguments = (0.3,) if kernel == "dropout" else (0.1, 0.3)
+    keys = to_device(np.array([[0, 1], KEY], np.uint64), gpu)
+    expected = getattr(kernels, kernel)(x, *arguments, KEY)
+    drawn = getattr(kernels, kernel)(x, *arguments, keys[1])
+    for ours, same in zip(drawn, expected):
+        np.testing.assert_array_equal(ours.get(), same.get())
+
+
 @pytest.mark.parametrize("order", ["rows", "channels last", "reversed"])
 def test_dropout_of_any_layout(order, gpu):
     x = np.random.default_rng(5).standard_normal((2, 3, 5, 7)).astype(np.float32)

@@ -140,8 +140,8 @@ def test_a_graph_is_captured_without_cublas(gpu):
     expected = on_card.conv2d(x, weight, None, *plain)
     assert gpu_product.applies((1, 1), *plain[:2], 1)
     later = zeros_channels_last(x.shape, x.dtype, cupy)
-    stream = cupy.cuda.Stream(non_blocking=True)
-    with stream:
+    stream, pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool()
+    with stream, cupy.cuda.using_allocator(pool.malloc):
         stream.begin_capture()
         assert not gpu_product.applies((1, 1), *plain[:2], 1)
         y = on_card.conv2d(later, weight, None, *plain)

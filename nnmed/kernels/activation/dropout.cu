@@ -4,7 +4,8 @@
 //
 // A counter value makes four words of 64 bits, read as eight of 32, low half first. So a thread
 // draws for eight elements, which are one byte of the mask. But neighbouring threads should meet
-// neighbouring elements in memory: the words go through shared memory.
+// neighbouring elements in memory: the words go through shared memory. The key lies in the
+// device's memory, so that a captured graph can be run again with another one.
 //
 //     draws    thread  |       0       |        1        | ...
 //              counter |       1       |        2        |
@@ -23,8 +24,16 @@ typedef unsigned long long word64;
 // of shared memory, neither along t nor along k.
 typedef unsigned Words[8][BLOCK + 4];
 
+// One thread: bring a key, (2,), to the device without a copy that the host waits for.
+extern "C" __global__ void place_key(
+    unsigned long long *key, unsigned long long key0, unsigned long long key1
+) {
+    key[0] = key0, key[1] = key1;
+}
+
 // Draw the words of the block's elements.
-__device__ __forceinline__ void draw(Words words, word64 key0, word64 key1) {
+__device__ __forceinline__ void draw(Words words, const word64 *key) {
+    word64 key0 = key[0], key1 = key[1];
     word64 c[4] = {(word64)thread_number() + 1, 0, 0, 0};
     for (int round = 0; round < 10; round++) {
         word64 low0 = 0xD2E7470EE14C6C93ull * c[0], high0 = __umul64hi(0xD2E7470EE14C6C93ull, c[0]);
@@ -42,10 +51,10 @@ __device__ __forceinline__ void draw(Words words, word64 key0, word64 key1) {
 // y = x * scale where the word is at least `lowest`, else 0 * x; bits: where it is.
 extern "C" __global__ void dropout(
     const real *__restrict__ x, real *__restrict__ y, unsigned char *bits,
-    unsigned long long key0, unsigned long long key1, unsigned long long lowest, real scale, int n
+    const unsigned long long *key, unsigned long long lowest, real scale, int n
 ) {
     __shared__ Words words;
-    draw(words, key0, key1);
+    draw(words, key);
     int first = blockIdx.x * BLOCK * 8, byte = thread_number();
     for (int k = threadIdx.x; k < BLOCK * 8; k += BLOCK) {
         bool kept = words[k % 8][k / 8] >= lowest;
@@ -70,11 +79,11 @@ extern "C" __global__ void dropout_grad(
 
 // 1 where x is positive, else lower + step * word.
 extern "C" __global__ void random_slopes(
-    const real *__restrict__ x, real *__restrict__ slopes, unsigned long long key0,
-    unsigned long long key1, real lower, real step, int n
+    const real *__restrict__ x, real *__restrict__ slopes, const unsigned long long *key,
+    real lower, real step, int n
 ) {
     __shared__ Words words;
-    draw(words, key0, key1);
+    draw(words, key);
     int first = blockIdx.x * BLOCK * 8;
     for (int k = threadIdx.x; k < BLOCK * 8; k += BLOCK) {
         real drawn = lower + step * words[k % 8][k / 8];

@@ -1,9 +1,14 @@
-"""dropout and random slopes on the GPU: the very words that dropout.py draws on the CPU."""
+"""dropout and random slopes on the GPU: the very words that dropout.py draws on the CPU.
+
+A key is a pair of numbers, as there, or an array of the two on the device, (2,), uint64. A step
+that was captured in a CUDA graph reads the array again in each replay.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from nnmed.backend import cuda
 from nnmed.backend.arrays import array_module
 from nnmed.backend.cuda import Source
 from nnmed.kernels.activation.dropout import element_order, lowest_kept
@@ -18,7 +23,7 @@ _source = Source(__file__, "dropout.cu")
 def dropout(x, p, key):
     """Return x / (1 - p) where kept and 0 * x elsewhere, and the mask as packed bits."""
     bits = array_module(x).empty(-(-x.size // 8), np.uint8)
-    y = _draw("dropout", x, bits, *_words(key), np.uint64(lowest_kept(p)), _scale(p))
+    y = _draw("dropout", x, bits, _on_device(key), np.uint64(lowest_kept(p)), _scale(p))
     return y, bits
 
 
@@ -31,7 +36,7 @@ def dropout_grad(dy, bits, p):
 
 def random_slopes(x, lower, upper, key):
     """Return 1 where x is positive, elsewhere numbers drawn evenly from [lower, upper]."""
-    return _draw("random_slopes", x, *_words(key), float(lower), (upper - lower) / 2**32)
+    return _draw("random_slopes", x, _on_device(key), float(lower), (upper - lower) / 2**32)
 
 
 def _draw(kernel, x, *arguments):
@@ -52,5 +57,9 @@ def _scale(p):
     return 0.0 if p == 1 else float(1 / (1 - p))
 
 
-def _words(key):
-    return np.uint64(key[0]), np.uint64(key[1])
+def _on_device(key):
+    if not isinstance(key, tuple):
+        return key
+    words = cuda.cupy().empty(2, np.uint64)
+    _source.launch("place_key", np.float32, (1,), (1,), words, *map(np.uint64, key))
+    return words

@@ -51,7 +51,7 @@ def update_all(name: str, calls: list[tuple], scaling=None) -> None:
     name : str
     calls : list of tuple
         Arguments of each parameter.
-    scaling : cupy.ndarray, (2,), of the parameters' dtype, optional
+    scaling : cupy.ndarray, (2,), optional
         A number that the gradients are divided by, such as a loss scale, and a flag: where it
         is not 0, as after an overflow, nothing is changed. The host need not know them.
     """
@@ -61,7 +61,9 @@ def update_all(name: str, calls: list[tuple], scaling=None) -> None:
         table = find_table(name, [arrays[0] for arrays in used])
         table.write_numbers(_numbers(name, group))
         launch = _launch_lamb if name == "lamb" else _launch
-        launch(name, used[0][0].dtype, table, table.point(used), scaling)
+        dtype = used[0][0].dtype
+        factor_and_flag = None if scaling is None else scaling.astype(dtype, copy=False)
+        launch(name, dtype, table, table.point(used), factor_and_flag)
         for call, arrays in zip(group, used):
             _write_back(call, arrays)
 
