@@ -9,7 +9,10 @@ from benchmarks.networks import Workload
 from nnmed import functional as F
 from nnmed import optim
 from nnmed.backend.arrays import as_channels_last
+from nnmed.data.loader import Batch
 from nnmed.nn.utils import fold_batch_norms
+from nnmed.training.cuda_graph import WARM_UP, CapturedStep
+from nnmed.training.step import TrainingStep
 
 
 class NnmedNetwork:
@@ -32,7 +35,8 @@ class NnmedNetwork:
         self.images = nnmed.from_numpy(images).to(device)
         self.labels = nnmed.from_numpy(workload.labels()).to(device)
         self.optimizer = optim.AdamW(self.model.parameters(), lr=1e-4)
-        self.steps = {"training": self.train, "inference": self.infer}
+        train = self.train if device == "cpu" else self._captured()
+        self.steps = {"training": train, "inference": self.infer}
         self._folded = None
 
     def train(self) -> None:
@@ -40,6 +44,20 @@ class NnmedNetwork:
         self.optimizer.zero_grad()
         F.cross_entropy(self.model(self.images), self.labels).backward()
         self.optimizer.step()
+
+    def _captured(self):
+        """Return the training step as the Trainer does it on a GPU, as a CUDA graph."""
+        step = TrainingStep(self.model, self.optimizer, _loss)
+        captured = CapturedStep(step, required=True)
+        batch = Batch(self.images._array, self.labels._array, [None] * len(self.images))
+
+        def train():
+            self.model.train()
+            captured(batch)
+
+        for _ in range(WARM_UP + 2):  # the rehearsal and the capture
+            train()
+        return train
 
     def infer(self):
         if self._folded is None:
@@ -61,3 +79,7 @@ class NnmedNetwork:
         for name, gradient in zip(parameters, gradients):
             results[f"gradient of {name}"] = gradient.numpy()
         return {**results, "scores": self.infer().numpy()}
+
+
+def _loss(output, batch):
+    return F.cross_entropy(output, nnmed.Tensor(batch.label))

@@ -125,3 +125,12 @@ def test_errors_are_relative_to_the_spread_of_the_truth():
     assert agreement.error(np.zeros((0, 2)), np.zeros((0, 2))).largest == 0
     with pytest.raises(ValueError, match="shape"):
         agreement.error(np.zeros(3), np.zeros(4))
+
+
+def test_a_training_step_on_a_gpu_is_a_graph(gpu):
+    workload = networks.workload("unet", 1, quick=True)
+    network = NnmedNetwork(workload, device=gpu)
+    before = network.state()
+    network.steps["training"]()
+    assert any((before[name] != value).any() for name, value in network.state().items())
+    assert network.infer().device == "gpu"
