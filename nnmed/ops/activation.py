@@ -122,7 +122,7 @@ class Silu(Activation):
 class Erf(Activation):
     """y = 2/sqrt(pi) (integral of exp(-t^2) from 0 to x),   dx = dy 2/sqrt(pi) exp(-x^2)"""
 
-    forward_latex = r"y = \operatorname{erf} x = \frac{2}{\sqrt\pi} \int_0^x e^{-t^2} dt"
+    forward_latex = r"y = \operatorname{erf} x = \frac{2}{\sqrt\pi} \int_0^x e^{-t^2}\, \mathrm{d}t"
     backward_latex = {"x": DX + r"\, \frac{2}{\sqrt\pi}\, e^{-x^2}"}
     kernel = "erf"
     operations = 16

@@ -50,7 +50,7 @@ class Selu(Elu):
 
     forward_latex = (
         r"y = s \begin{cases} x & x > 0 \\ \alpha\, (e^x - 1) & x \le 0 \end{cases}, \quad "
-        r"s \approx 1.0507, \alpha \approx 1.6733"
+        r"s \approx 1.0507, \quad \alpha \approx 1.6733"
     )
     backward_latex = {
         "x": DX + r"\, s \begin{cases} 1 & x > 0 \\ \alpha\, e^x & x \le 0 \end{cases}"
@@ -70,10 +70,15 @@ class Celu(Elu):
 
 
 class Softplus(Activation):
-    """y = log(1 + exp(b x)) / b,   dx = dy / (1 + exp(-b x));   y = x where b x > threshold"""
+    """y = log(1 + exp(b x)) / b,   dx = dy / (1 + exp(-b x));   y = x and dx = dy where b x > t"""
 
-    forward_latex = r"y = \frac{1}{\beta} \ln\left(1 + e^{\beta x}\right)"
-    backward_latex = {"x": DX + r"\, \sigma(\beta x)"}
+    forward_latex = (
+        r"y = \begin{cases} \frac{1}{\beta} \ln\left(1 + e^{\beta x}\right) & \beta x \le t \\ "
+        r"x & \beta x > t \end{cases}"
+    )
+    backward_latex = {
+        "x": DX + r"\begin{cases} \sigma(\beta x) & \beta x \le t \\ 1 & \beta x > t \end{cases}"
+    }
     kernel, operations = "softplus", 6
 
     def backward(self, dy):

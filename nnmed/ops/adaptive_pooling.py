@@ -9,10 +9,18 @@ from nnmed.autograd import Op, Tensor
 from nnmed.ops.arguments import check_positive, per_axis
 from nnmed.ops.pictures import pictures
 from nnmed.ops.pooling_axes import pool_axes
-from nnmed.ops.pooling_ops import MaxPool2d, ScatterPlane
+from nnmed.ops.pooling_ops import TO_MAXIMUM, ScatterPlane
 
 _DX = r"\frac{\partial L}{\partial x_{ncab}} = "
 _DY = r"\frac{\partial L}{\partial y_{ncij}}"
+# The region that window (i, j) covers.
+_REGION = (
+    r"\left\{(a,b) : \lfloor \tfrac{iH}{O} \rfloor \le a < \lceil \tfrac{(i+1)H}{O} \rceil, "
+    r"\lfloor \tfrac{jW}{P} \rfloor \le b < \lceil \tfrac{(j+1)W}{P} \rceil\right\}"
+)
+_WHERE = r", \quad R_{ij} = " + _REGION
+_COVERING = r"\sum_{(i,j):\,(a,b) \in R_{ij}} \frac{1}{|R_{ij}|}\, "
+_MEAN = r"\frac{1}{|R_{ij}|} \sum_{(a,b) \in R_{ij}} "
 
 
 class AdaptiveMaxPool2d(Op):
@@ -24,12 +32,8 @@ class AdaptiveMaxPool2d(Op):
     Ties and NaN as in max pooling.
     """
 
-    forward_latex = (
-        r"y_{ncij} = \max_{(a,b) \in W_{ij}} x_{ncab}, \quad W_{ij} = "
-        r"\left[\lfloor \tfrac{iH}{O} \rfloor, \lceil \tfrac{(i+1)H}{O} \rceil\right) \times "
-        r"\left[\lfloor \tfrac{jW}{P} \rfloor, \lceil \tfrac{(j+1)W}{P} \rceil\right)"
-    )
-    backward_latex = MaxPool2d.backward_latex
+    forward_latex = r"y_{ncij} = \max_{(a,b) \in R_{ij}} x_{ncab}" + _WHERE
+    backward_latex = {"x": TO_MAXIMUM + _REGION}
 
     def __init__(self, output_size):
         self.output_size = output_size
@@ -53,8 +57,8 @@ class AdaptiveAvgPool2d(Op):
     dx[n,c,a,b] = sum of dy[n,c,i,j] / size of (i,j) over the windows (i,j) that contain (a,b)
     """
 
-    forward_latex = r"y_{ncij} = \frac{1}{|W_{ij}|} \sum_{(a,b) \in W_{ij}} x_{ncab}"
-    backward_latex = {"x": _DX + r"\sum_{(i,j):\,(a,b) \in W_{ij}} \frac{1}{|W_{ij}|} " + _DY}
+    forward_latex = r"y_{ncij} = " + _MEAN + r"x_{ncab}" + _WHERE
+    backward_latex = {"x": _DX + _COVERING + _DY + _WHERE}
 
     def __init__(self, output_size):
         self.output_size = output_size
@@ -76,10 +80,12 @@ class AdaptiveAvgPool2dInputGrad(Op):
     dx = adaptive average pooling of dy
     """
 
-    forward_latex = r"y_{ncab} = \sum_{(i,j):\,(a,b) \in W_{ij}} \frac{1}{|W_{ij}|} x_{ncij}"
+    forward_latex = r"y_{ncab} = " + _COVERING + r"x_{ncij}" + _WHERE
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_{ncij}} = \frac{1}{|W_{ij}|} \sum_{(a,b) \in W_{ij}} "
-        r"\frac{\partial L}{\partial y_{ncab}}"
+        "x": r"\frac{\partial L}{\partial x_{ncij}} = "
+        + _MEAN
+        + r"\frac{\partial L}{\partial y_{ncab}}"
+        + _WHERE
     }
 
     def __init__(self, size):

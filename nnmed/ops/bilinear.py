@@ -16,15 +16,15 @@ def bilinear(input1, input2, weight, bias=None) -> Tensor:
 
     Parameters
     ----------
-    input1 : Tensor, (*, in1_features)
-    input2 : Tensor, (*, in2_features)
+    input1 : Tensor, (..., in1_features)
+    input2 : Tensor, (..., in2_features)
         All but the last dimension as `input1`.
     weight : Tensor, (out_features, in1_features, in2_features)
     bias : Tensor, (out_features,), optional
 
     Returns
     -------
-    Tensor, (*, out_features)
+    Tensor, (..., out_features)
     """
     a, b, weight = as_tensor(input1), as_tensor(input2), as_tensor(weight)
     bias = None if bias is None else as_tensor(bias)

@@ -12,6 +12,7 @@ from nnmed.ops.activation import sigmoid
 from nnmed.ops.arguments import as_tensor, check_same_dtype, is_checked
 from nnmed.ops.elementwise import log
 from nnmed.ops.loss_base import (
+    TO_ELEMENT,
     OnePassLoss,
     array_of,
     check_reduction,
@@ -21,26 +22,25 @@ from nnmed.ops.loss_base import (
 )
 from nnmed.ops.selection import where
 
-_DX = r"\frac{\partial L}{\partial x_i} = "
+_DX = r"\frac{\partial L}{\partial x_i} = " + TO_ELEMENT
+_DT = r"\frac{\partial L}{\partial t_i} = " + TO_ELEMENT
 
 
 class BCEWithLogits(OnePassLoss):
-    """L = mean (or sum, or none) of w ((1 - t) log(1 + e^x) + v t log(1 + e^-x))
+    """y = mean (or sum, or none) of w ((1 - t) log(1 + e^x) + v t log(1 + e^-x))
 
-    dx = w ((1 - t) s(x) - v t s(-x)) dL / n and dt = w (v log(1 + e^-x) - log(1 + e^x)) dL / n
+    dx = w ((1 - t) s(x) - v t s(-x)) dy / n and dt = w (v log(1 + e^-x) - log(1 + e^x)) dy / n
     with s the sigmoid, v the weight of positives, n the number of elements for the mean,
     else 1. No probability is computed, so none is clipped: the loss is exact for all x.
     """
 
     forward_latex = (
-        r"L = \operatorname{reduce}_i\, w_i \left((1 - t_i) \ln(1 + e^{x_i}) "
+        r"y = \operatorname*{reduce}_i\, w_i \left((1 - t_i) \ln(1 + e^{x_i}) "
         r"+ v_i\, t_i \ln(1 + e^{-x_i})\right)"
     )
     backward_latex = {
-        "input": _DX + r"\frac{w_i}{n} \left((1 - t_i)\, \sigma(x_i) - v_i\, t_i\, \sigma(-x_i)"
-        r"\right)",
-        "target": r"\frac{\partial L}{\partial t_i} = \frac{w_i}{n} "
-        r"\left(v_i \ln(1 + e^{-x_i}) - \ln(1 + e^{x_i})\right)",
+        "input": _DX + r"w_i \left((1 - t_i)\, \sigma(x_i) - v_i\, t_i\, \sigma(-x_i)\right)",
+        "target": _DT + r"w_i \left(v_i \ln(1 + e^{-x_i}) - \ln(1 + e^{x_i})\right)",
     }
 
     def __init__(self, weight, pos_weight, reduction: str):
@@ -72,19 +72,18 @@ class BCEWithLogits(OnePassLoss):
 
 
 class BCE(OnePassLoss):
-    """L = mean (or sum, or none) of -w (t log x + (1 - t) log(1 - x)),   0 log 0 = 0
+    """y = mean (or sum, or none) of -w (t log x + (1 - t) log(1 - x)),   0 log 0 = 0
 
-    dx = w ((1 - t) / (1 - x) - t / x) dL / n with 0 / 0 = 0, and
-    dt = w (log(1 - x) - log x) dL / n; n is the number of elements for the mean, else 1.
+    dx = w ((1 - t) / (1 - x) - t / x) dy / n with 0 / 0 = 0, and
+    dt = w (log(1 - x) - log x) dy / n; n is the number of elements for the mean, else 1.
     """
 
     forward_latex = (
-        r"L = \operatorname{reduce}_i\, -w_i \left(t_i \ln x_i + (1 - t_i) \ln(1 - x_i)\right)"
+        r"y = \operatorname*{reduce}_i\, w_i \left(-t_i \ln x_i - (1 - t_i) \ln(1 - x_i)\right)"
     )
     backward_latex = {
-        "input": _DX + r"\frac{w_i}{n} \left(\frac{1 - t_i}{1 - x_i} - \frac{t_i}{x_i}\right)",
-        "target": r"\frac{\partial L}{\partial t_i} = "
-        r"\frac{w_i}{n} \left(\ln(1 - x_i) - \ln x_i\right)",
+        "input": _DX + r"w_i \left(\frac{1 - t_i}{1 - x_i} - \frac{t_i}{x_i}\right)",
+        "target": _DT + r"w_i \left(\ln(1 - x_i) - \ln x_i\right)",
     }
 
     def __init__(self, weight, reduction: str):

@@ -11,16 +11,28 @@ from nnmed.backend.arrays import array_module
 from nnmed.errors import DTypeError, ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, is_checked
-from nnmed.ops.loss_base import OnePassLoss, array_of, check_reduction, constant, per_element
+from nnmed.ops.loss_base import (
+    TO_ELEMENT,
+    OnePassLoss,
+    array_of,
+    check_reduction,
+    constant,
+    per_element,
+)
 from nnmed.ops.reduction import sum
 from nnmed.ops.shape import reshape, unsqueeze
 from nnmed.ops.softmax import log_softmax, softmax
 
-_P = r"p_c = \frac{e^{x_c}}{\sum_k e^{x_k}}"
+# The probability of class c in row i.
+PROBABILITY = r"p_{ic} = \frac{e^{x_{ic}}}{\sum_k e^{x_{ik}}}"
+_LOSS = r"y = \operatorname*{reduce}_i \left(-\sum_c q_{ic} \ln p_{ic}\right), \quad " + PROBABILITY
+_DX = r"\frac{\partial L}{\partial x_{ic}} = "
+_DT = r"\frac{\partial L}{\partial t_{ic}} = "
+_SLOPE = r"\left(p_{ic} \sum_k q_{ik} - q_{ic}\right)"
 
 
 class CrossEntropy(OnePassLoss):
-    """L = mean (or sum, or none) of -sum_c q_c log p_c,   dx_c = (p_c sum_k q_k - q_c) dL / n
+    """y = mean (or sum, or none) of -sum_c q_c log p_c,   dx_c = (p_c sum_k q_k - q_c) dy / n
 
     p = softmax(x) over dimension 1; q_c = w_c ((1 - e) [c = t] + e / C) for the class index
     t, with class weights w and label smoothing e (Szegedy et al., "Rethinking the Inception
@@ -29,12 +41,10 @@ class CrossEntropy(OnePassLoss):
     """
 
     forward_latex = (
-        r"L = \operatorname{reduce} \left(-\sum_c q_c \ln p_c\right), \quad " + _P + ", \\quad "
-        r"q_c = w_c \left((1 - \varepsilon)\, [c = t] + \frac{\varepsilon}{C}\right)"
+        _LOSS + r", \quad "
+        r"q_{ic} = w_c \left((1 - \varepsilon)\, [c = t_i] + \frac{\varepsilon}{C}\right)"
     )
-    backward_latex = {
-        "input": r"\frac{\partial L}{\partial x_c} = \frac{1}{n} \left(p_c \sum_k q_k - q_c\right)"
-    }
+    backward_latex = {"input": _DX + TO_ELEMENT + _SLOPE}
 
     def __init__(self, weight, ignore_index: int, label_smoothing: float, reduction: str):
         self.weight, self.ignore_index = weight, ignore_index
@@ -61,20 +71,20 @@ class CrossEntropy(OnePassLoss):
 
 
 class SoftCrossEntropy(OnePassLoss):
-    """L = mean (or sum, or none) of -sum_c q_c log p_c,   dx_c = (p_c sum_k q_k - q_c) dL / n
+    """y = mean (or sum, or none) of -sum_c q_c log p_c,   dx_c = (p_c sum_k q_k - q_c) dy / n
 
     p = softmax(x) over dimension 1; q_c = w_c ((1 - e) t_c + e / C) for class probabilities
-    t, with class weights w and label smoothing e. dt_c = -(1 - e) w_c log p_c dL / n. n is
+    t, with class weights w and label smoothing e. dt_c = -(1 - e) w_c log p_c dy / n. n is
     the number of rows for the mean, else 1: the weights do not enter it, as in PyTorch.
     """
 
     forward_latex = (
-        r"L = \operatorname{reduce} \left(-\sum_c q_c \ln p_c\right), \quad " + _P + ", \\quad "
-        r"q_c = w_c \left((1 - \varepsilon)\, t_c + \frac{\varepsilon}{C}\right)"
+        _LOSS + r", \quad "
+        r"q_{ic} = w_c \left((1 - \varepsilon)\, t_{ic} + \frac{\varepsilon}{C}\right)"
     )
     backward_latex = {
-        "input": r"\frac{\partial L}{\partial x_c} = \frac{1}{n} \left(p_c \sum_k q_k - q_c\right)",
-        "target": r"\frac{\partial L}{\partial t_c} = -\frac{1}{n} (1 - \varepsilon)\, w_c \ln p_c",
+        "input": _DX + TO_ELEMENT + _SLOPE,
+        "target": _DT + TO_ELEMENT + r"(\varepsilon - 1)\, w_c \ln p_{ic}",
     }
 
     def __init__(self, weight, label_smoothing: float, reduction: str):

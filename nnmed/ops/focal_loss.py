@@ -12,17 +12,17 @@ from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, is_checked
 from nnmed.ops.binary_cross_entropy import softplus_of_minus
-from nnmed.ops.cross_entropy import per_row, target_rows
+from nnmed.ops.cross_entropy import PROBABILITY, per_row, target_rows
 from nnmed.ops.elementwise import exp
 from nnmed.ops.label_map import segmentation
-from nnmed.ops.loss_base import OnePassLoss, check_reduction, reduced
+from nnmed.ops.loss_base import TO_ELEMENT, OnePassLoss, check_reduction, reduced
 from nnmed.ops.reduction import sum
 from nnmed.ops.selection import where
 from nnmed.ops.softmax import log_softmax, softmax
 
 
 class Focal(OnePassLoss):
-    """L = mean (or sum, or none) of -w_t (1 - p_t)^g log p_t,   dx_c = s (p_c - [c = t]) dL / n
+    """y = mean (or sum, or none) of -w_t (1 - p_t)^g log p_t,   dx_c = s (p_c - [c = t]) dy / n
 
     p = softmax(x) over dimension 1, t the class index with weight w_t, and
     s = w_t ((1 - p_t)^g - g (1 - p_t)^(g-1) p_t log p_t). n is the number of rows for the
@@ -30,12 +30,14 @@ class Focal(OnePassLoss):
     """
 
     forward_latex = (
-        r"L = \operatorname{reduce} \left(-w_t\, (1 - p_t)^\gamma \ln p_t\right), \quad "
-        r"p_c = \frac{e^{x_c}}{\sum_k e^{x_k}}"
+        r"y = \operatorname*{reduce}_i \left(-w_{t_i}\, (1 - p_{it_i})^\gamma \ln p_{it_i}\right), "
+        r"\quad " + PROBABILITY
     )
     backward_latex = {
-        "input": r"\frac{\partial L}{\partial x_c} = \frac{w_t}{n} \left((1 - p_t)^\gamma - "
-        r"\gamma\, (1 - p_t)^{\gamma - 1}\, p_t \ln p_t\right) (p_c - [c = t])"
+        "input": r"\frac{\partial L}{\partial x_{ic}} = "
+        + TO_ELEMENT
+        + r"w_{t_i} \left((1 - p_{it_i})^\gamma - \gamma\, (1 - p_{it_i})^{\gamma - 1}\, p_{it_i} "
+        r"\ln p_{it_i}\right) (p_{ic} - [c = t_i])"
     }
 
     def __init__(self, weight, gamma: float, reduction: str):

@@ -13,7 +13,8 @@ from nnmed.ops.pictures import pictures
 from nnmed.ops.shape import reshape
 
 _WINDOW = r"_{nc,\,is+ud-p,\,js+vd-p}"
-_MEET = r"(i,u):\,is+ud-p=a \atop (j,v):\,js+vd-p=b"
+# The windows and taps that meet pixel (a, b).
+_MEET = r"\sum_{(i,u):\,is+ud-p=a} \sum_{(j,v):\,js+vd-p=b} "
 
 
 class Unfold(Op):
@@ -25,9 +26,9 @@ class Unfold(Op):
 
     forward_latex = r"y_{n,\,(c,u,v),\,(i,j)} = x" + _WINDOW
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_{ncab}} = \sum_{"
+        "x": r"\frac{\partial L}{\partial x_{ncab}} = "
         + _MEET
-        + r"} \frac{\partial L}{\partial y_{n,\,(c,u,v),\,(i,j)}}"
+        + r"\frac{\partial L}{\partial y_{n,\,(c,u,v),\,(i,j)}}"
     }
 
     def __init__(self, windows: Windows):
@@ -50,7 +51,7 @@ class Fold(Op):
     dx[n, (c,u,v), (i,j)] = dy[n,c, i*s+u*d-p, j*s+v*d-p]
     """
 
-    forward_latex = r"y_{ncab} = \sum_{" + _MEET + r"} x_{n,\,(c,u,v),\,(i,j)}"
+    forward_latex = r"y_{ncab} = " + _MEET + r"x_{n,\,(c,u,v),\,(i,j)}"
     backward_latex = {
         "x": r"\frac{\partial L}{\partial x_{n,\,(c,u,v),\,(i,j)}} = "
         r"\frac{\partial L}{\partial y" + _WINDOW + r"}"

@@ -13,6 +13,10 @@ from nnmed.autograd import Op, Tensor
 from nnmed.errors import ShapeError
 from nnmed.ops.arguments import as_tensor, check_numbers, check_positive, check_same_dtype
 from nnmed.ops.normalization import (
+    AFFINE,
+    AFFINE_GRADIENTS,
+    DX,
+    DY,
     affine_gradients,
     affine_inputs,
     batch_norm,
@@ -24,7 +28,9 @@ from nnmed.ops.normalization import (
 from nnmed.ops.reduction import mean
 from nnmed.ops.shape import reshape
 
-_DY = r"\frac{\partial L}{\partial y_i}"
+# Over the channels and places of the group G of channel c.
+_SUM = r"\sum_{k,j:\,G_k=G_c} "
+_ROOT = r"\sqrt{\sigma_{nc}^2 + \epsilon}"
 
 
 class GroupNorm(Op):
@@ -36,21 +42,19 @@ class GroupNorm(Op):
     dbias = sum of dy,   dweight = sum of dy * n                over images and places
     dx = (g - sum of g / m - n * sum of (g * n) / m) / sqrt(var + eps),   g = weight * dy
 
-    Weight and bias belong to the channel, the statistics to the group.
+    Weight and bias belong to the channel c, the statistics to its group G_c.
     """
 
     forward_latex = (
-        r"y_i = \gamma_{c(i)} n_i + \beta_{c(i)}, \quad "
-        r"n_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}}, \quad"
-        r"\mu = \frac{1}{m} \sum_{j \in G} x_j, \quad "
-        r"\sigma^2 = \frac{1}{m} \sum_{j \in G} (x_j - \mu)^2"
+        AFFINE + r"\frac{x_{nci} - \mu_{nc}}{" + _ROOT + r"}, \quad "
+        r"\mu_{nc} = \frac{1}{m} " + _SUM + r"x_{nkj}, \quad "
+        r"\sigma_{nc}^2 = \frac{1}{m} " + _SUM + r"(x_{nkj} - \mu_{nc})^2"
     )
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_i} = \frac{1}{\sqrt{\sigma^2 + \epsilon}} \left("
-        r"g_i - \frac{1}{m} \sum_{j \in G} g_j - \frac{n_i}{m} \sum_{j \in G} g_j n_j\right), "
-        r"\quad g_i = \gamma_{c(i)} " + _DY,
-        "weight": r"\frac{\partial L}{\partial \gamma_c} = \sum_{i \in c} n_i " + _DY,
-        "bias": r"\frac{\partial L}{\partial \beta_c} = \sum_{i \in c} " + _DY,
+        "x": DX + r"\frac{1}{" + _ROOT + r"} \left(g_{nci} - \frac{1}{m} " + _SUM + r"g_{nkj} - "
+        r"\frac{\hat{x}_{nci}}{m} " + _SUM + r"g_{nkj}\, \hat{x}_{nkj}\right), "
+        r"\quad g_{nci} = \gamma_c\, " + DY,
+        **AFFINE_GRADIENTS,
     }
 
     def __init__(self, groups: int, eps: float):

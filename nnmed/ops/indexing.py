@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
+from nnmed import kernels
 from nnmed.autograd import Op, Tensor
+from nnmed.backend import determinism
 from nnmed.backend.arrays import (
     array_module,
+    as_channels_last,
     is_array,
     is_channels_last,
     to_device,
@@ -19,10 +24,10 @@ from nnmed.ops.arguments import as_tensor
 class GetItem(Op):
     """y = x[index],   dx = zeros with dy added at index"""
 
-    forward_latex = r"y_k = x_{i(k)}"
+    forward_latex = r"y_k = x_{i_k}"
     backward_latex = {
         "x": r"\frac{\partial L}{\partial x_j} = "
-        r"\sum_{k:\, i(k) = j} \frac{\partial L}{\partial y_k}"
+        r"\sum_{k:\,i_k=j} \frac{\partial L}{\partial y_k}"
     }
     is_view = True
 
@@ -47,28 +52,38 @@ class GetItem(Op):
 class AddAt(Op):
     """y = zeros with x added at index (several times where it repeats),   dx = dy[index]
 
-    On a GPU, numbers for one place are added in any order: last bits may differ between runs.
+    On a GPU, numbers for one place are added in any order, so that last bits may differ between
+    runs, unless :class:`nnmed.deterministic` demands the same.
     """
 
-    forward_latex = r"y_j = \sum_{k:\, i(k) = j} x_k"
-    backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_k} = \frac{\partial L}{\partial y_{i(k)}}"
-    }
+    forward_latex = r"y_j = \sum_{k:\,i_k=j} x_k"
+    backward_latex = {"x": r"\frac{\partial L}{\partial x_k} = \frac{\partial L}{\partial y_{i_k}}"}
 
     def __init__(self, index, shape, channels_last: bool = False):
         self.index, self.shape, self.channels_last = index, shape, channels_last
 
     def forward(self, x):
-        xp = array_module(x)
+        xp, repeats = array_module(x), determinism.may_repeat(self.index)
+        if repeats and xp is not np and determinism.is_required():
+            return self._add_in_order(x)
         if self.channels_last:
             y = zeros_channels_last(self.shape, x.dtype, xp)
         else:
             y = xp.zeros(self.shape, x.dtype)
-        if _may_repeat(self.index):
+        if repeats:
             xp.add.at(y, self.index, x)
         else:
             y[self.index] = x
         return y
+
+    def _add_in_order(self, x):
+        """Return y on a GPU: each of its elements adds up, in their order, the numbers for it."""
+        xp, size = array_module(x), prod(self.shape)
+        places = xp.arange(size).reshape(self.shape)[self.index].reshape(1, 1, -1)
+        x, ones = x.reshape(1, 1, -1), xp.ones(places.shape, x.dtype)
+        y = kernels.select("resample", x).sample_input_grad(x, places, ones, size)
+        y = y.reshape(self.shape)
+        return as_channels_last(y) if self.channels_last else y
 
     def backward(self, dy):
         return getitem(dy, self.index)
@@ -103,12 +118,3 @@ def _plain(index, device: str):
     if index.dtype.kind not in "biu" and index.size:
         raise ShapeError(f"an index must be integer or bool, got {index.dtype}")
     return to_device(index if index.size else index.astype(np.int64), device)
-
-
-def _may_repeat(index) -> bool:
-    parts = index if isinstance(index, tuple) else (index,)
-    return any(not _is_basic(part) and part.dtype != bool for part in parts)
-
-
-def _is_basic(part) -> bool:
-    return part is None or part is ... or isinstance(part, (int, slice, np.generic))

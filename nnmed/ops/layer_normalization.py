@@ -14,11 +14,12 @@ from nnmed.ops.normalization import affine_inputs
 from nnmed.ops.reduction import mean, sum
 from nnmed.ops.shape import reshape
 
-_DY = r"\frac{\partial L}{\partial y_i}"
+_DY = r"\frac{\partial L}{\partial y_{ri}}"
 _AFFINE = {
-    "weight": r"\frac{\partial L}{\partial \gamma_i} = \sum_{\text{rows}} n_i " + _DY,
-    "bias": r"\frac{\partial L}{\partial \beta_i} = \sum_{\text{rows}} " + _DY,
+    "weight": r"\frac{\partial L}{\partial \gamma_i} = \sum_r \hat{x}_{ri}\, " + _DY,
+    "bias": r"\frac{\partial L}{\partial \beta_i} = \sum_r " + _DY,
 }
+_G = r", \quad g_{ri} = \gamma_i\, " + _DY
 
 
 class LayerNorm(Op):
@@ -34,14 +35,15 @@ class LayerNorm(Op):
     """
 
     forward_latex = (
-        r"y_i = \gamma_i n_i + \beta_i, \quad n_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}}, "
-        r"\quad \mu = \frac{1}{D} \sum_j x_j, \quad "
-        r"\sigma^2 = \frac{1}{D} \sum_j (x_j - \mu)^2"
+        r"y_{ri} = \gamma_i\, \hat{x}_{ri} + \beta_i, \quad "
+        r"\hat{x}_{ri} = \frac{x_{ri} - \mu_r}{\sqrt{\sigma_r^2 + \epsilon}}, \quad "
+        r"\mu_r = \frac{1}{D} \sum_i x_{ri}, \quad "
+        r"\sigma_r^2 = \frac{1}{D} \sum_i (x_{ri} - \mu_r)^2"
     )
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_i} = \frac{1}{\sqrt{\sigma^2 + \epsilon}} \left("
-        r"g_i - \frac{1}{D} \sum_j g_j - \frac{n_i}{D} \sum_j g_j n_j\right), "
-        r"\quad g_i = \gamma_i " + _DY,
+        "x": r"\frac{\partial L}{\partial x_{ri}} = \frac{1}{\sqrt{\sigma_r^2 + \epsilon}} \left("
+        r"g_{ri} - \frac{1}{D} \sum_j g_{rj} - "
+        r"\frac{\hat{x}_{ri}}{D} \sum_j g_{rj}\, \hat{x}_{rj}\right)" + _G,
         **_AFFINE,
     }
     centred = True
@@ -94,12 +96,12 @@ class RMSNorm(LayerNorm):
     """
 
     forward_latex = (
-        r"y_i = \gamma_i n_i, \quad n_i = \frac{x_i}{r}, \quad "
-        r"r = \sqrt{\frac{1}{D} \sum_j x_j^2 + \epsilon}"
+        r"y_{ri} = \gamma_i\, \hat{x}_{ri}, \quad \hat{x}_{ri} = \frac{x_{ri}}{s_r}, \quad "
+        r"s_r = \sqrt{\frac{1}{D} \sum_i x_{ri}^2 + \epsilon}"
     )
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_i} = \frac{1}{r} \left("
-        r"g_i - \frac{n_i}{D} \sum_j g_j n_j\right), \quad g_i = \gamma_i " + _DY,
+        "x": r"\frac{\partial L}{\partial x_{ri}} = \frac{1}{s_r} \left("
+        r"g_{ri} - \frac{\hat{x}_{ri}}{D} \sum_j g_{rj}\, \hat{x}_{rj}\right)" + _G,
         "weight": _AFFINE["weight"],
     }
     centred = False

@@ -7,10 +7,9 @@ import math
 import numpy as np
 
 from nnmed.autograd import Op, Tensor
-from nnmed.backend.precision import rounded
-from nnmed.backend.products import matmul as product
-from nnmed.backend.threads import blas_single_thread
 from nnmed.errors import ShapeError, UsageError
+from nnmed.kernels.einsum import einsum as sum_products
+from nnmed.kernels.matmul import matmul as product
 from nnmed.ops.arguments import as_tensor, broadcast_shapes, check_same_dtype, operands
 from nnmed.ops.indexing import getitem
 from nnmed.ops.reduction import sum
@@ -84,14 +83,15 @@ class Linear(Op):
 class Einsum(Op):
     """y = einsum of the operands; the gradient of one is an einsum of dy and the others
 
-    Within an operand no label repeats, and a label has one length in all of them
-    (:func:`einsum` takes diagonals and drops what would be broadcast first).
+    In the formulas, i is a value for every label; i_O are those of the labels O of the output,
+    and operand k has the labels L_k. Within an operand no label repeats, and a label has one
+    length in all of them (:func:`einsum` takes diagonals and drops what would be broadcast first).
     """
 
-    forward_latex = r"y_{o} = \sum_{s} \prod_k x^{(k)}_{l_k}"
+    forward_latex = r"y_j = \sum_{i:\,i_O=j} \prod_k x^{(k)}_{i_{L_k}}"
     backward_latex = {
-        "arrays": r"\frac{\partial L}{\partial x^{(m)}_{l_m}} = "
-        r"\sum \frac{\partial L}{\partial y_{o}} \prod_{k \ne m} x^{(k)}_{l_k}"
+        "arrays": r"\frac{\partial L}{\partial x^{(m)}_j} = \sum_{i:\,i_{L_m}=j} "
+        r"\frac{\partial L}{\partial y_{i_O}} \prod_{k:\,k \ne m} x^{(k)}_{i_{L_k}}"
     }
 
     def __init__(self, labels: list[str], output: str):
@@ -101,9 +101,7 @@ class Einsum(Op):
         # The gradient of an operand is made of all the others.
         wanted = self.needs.count(True)
         self.keep(inputs=[i for i, need in enumerate(self.needs) if wanted > need])
-        with blas_single_thread():
-            y = np.einsum(self._equation(), *map(rounded, arrays), optimize=True)
-        return y.copy() if np.may_share_memory(y, arrays[0]) else y
+        return sum_products(self.labels, self.output_labels, *arrays)
 
     def backward(self, dy):
         return tuple(
@@ -158,13 +156,13 @@ def linear(input, weight, bias=None) -> Tensor:
 
     Parameters
     ----------
-    input : Tensor, (*, in_features)
+    input : Tensor, (..., in_features)
     weight : Tensor, (out_features, in_features) or (in_features,)
     bias : Tensor, (out_features,) or (), optional
 
     Returns
     -------
-    Tensor, (*, out_features)
+    Tensor, (..., out_features)
     """
     input, weight = as_tensor(input), as_tensor(weight)
     bias = None if bias is None else as_tensor(bias)

@@ -12,17 +12,25 @@ from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, operands
 from nnmed.ops.elementwise import sign
-from nnmed.ops.loss_base import OnePassLoss, check_reduction, common_shape, per_element, reduced
+from nnmed.ops.loss_base import (
+    TO_ELEMENT,
+    OnePassLoss,
+    check_reduction,
+    common_shape,
+    per_element,
+    reduced,
+)
 from nnmed.ops.reduction import sum
 from nnmed.ops.selection import clip
 from nnmed.ops.shape import broadcast_to
 
-_REDUCED = r"L = \operatorname{reduce}_i\, "
-_DX = r"\frac{\partial L}{\partial x_i} = "
+_REDUCED = r"y = \operatorname*{reduce}_i\, "
+_DX = r"\frac{\partial L}{\partial x_i} = " + TO_ELEMENT
+_DT = r"\frac{\partial L}{\partial t_i} = " + TO_ELEMENT
 
 
 class PairLoss(OnePassLoss):
-    """L = mean (or sum, or none) of f(x - t),   dx = f'(x - t) dL / n,   dt = -dx
+    """y = mean (or sum, or none) of f(x - t),   dx = f'(x - t) dy / n,   dt = -dx
 
     n is the number of elements for the mean, else 1.
     """
@@ -44,15 +52,15 @@ class PairLoss(OnePassLoss):
 
 
 class MSELoss(PairLoss):
-    """L = mean (or sum, or none) of (x - t)^2,   dx = 2 (x - t) dL / n,   dt = -dx
+    """y = mean (or sum, or none) of (x - t)^2,   dx = 2 (x - t) dy / n,   dt = -dx
 
     n is the number of elements for the mean, else 1.
     """
 
     forward_latex = _REDUCED + r"(x_i - t_i)^2"
     backward_latex = {
-        "input": _DX + r"\frac{2}{n} (x_i - t_i)",
-        "target": r"\frac{\partial L}{\partial t_i} = \frac{2}{n} (t_i - x_i)",
+        "input": _DX + r"2 (x_i - t_i)",
+        "target": _DT + r"2 (t_i - x_i)",
     }
 
     def forward(self, input, target):
@@ -67,16 +75,15 @@ class MSELoss(PairLoss):
 
 
 class L1Loss(PairLoss):
-    """L = mean (or sum, or none) of |x - t|,   dx = sign(x - t) dL / n,   dt = -dx
+    """y = mean (or sum, or none) of |x - t|,   dx = sign(x - t) dy / n,   dt = -dx
 
     n is the number of elements for the mean, else 1. Where x = t the gradient is 0.
     """
 
     forward_latex = _REDUCED + r"|x_i - t_i|"
     backward_latex = {
-        "input": _DX + r"\frac{1}{n} \operatorname{sign}(x_i - t_i)",
-        "target": r"\frac{\partial L}{\partial t_i} = "
-        r"\frac{1}{n} \operatorname{sign}(t_i - x_i)",
+        "input": _DX + r"\operatorname{sign}(x_i - t_i)",
+        "target": _DT + r"\operatorname{sign}(t_i - x_i)",
     }
 
     def forward(self, input, target):
@@ -91,19 +98,19 @@ class L1Loss(PairLoss):
 
 
 class SmoothL1Loss(PairLoss):
-    """L = mean (or sum, or none) of d^2 / (2 b) if |d| < b else |d| - b / 2,   d = x - t
+    """y = mean (or sum, or none) of d^2 / (2 b) if |d| < b else |d| - b / 2,   d = x - t
 
-    dx = clip(d / b, -1, 1) dL / n and dt = -dx; n is the number of elements for the mean,
+    dx = clip(d / b, -1, 1) dy / n and dt = -dx; n is the number of elements for the mean,
     else 1. Girshick, "Fast R-CNN", ICCV 2015, equation 3, with the width b (beta).
     """
 
     forward_latex = (
         _REDUCED + r"\begin{cases} d_i^2 / (2\beta) & |d_i| < \beta \\ "
-        r"|d_i| - \beta / 2 & \text{else} \end{cases}, \quad d = x - t"
+        r"|d_i| - \beta / 2 & \text{else} \end{cases}, \quad d_i = x_i - t_i"
     )
     backward_latex = {
-        "input": _DX + r"\frac{1}{n} \min(\max(d_i / \beta, -1), 1)",
-        "target": r"\frac{\partial L}{\partial t_i} = -\frac{1}{n} \min(\max(d_i / \beta, -1), 1)",
+        "input": _DX + r"\min(\max(d_i / \beta, -1), 1)",
+        "target": _DT + r"\min(\max(-d_i / \beta, -1), 1)",
     }
 
     def __init__(self, reduction: str, beta: float):

@@ -11,10 +11,13 @@ from nnmed.kernels import select
 from nnmed.ops.reduction import mean, sum
 
 REDUCTIONS = ("none", "mean", "sum")
+# In formulas y = reduce_i of the losses of all i: their mean, their sum, or each by itself. This
+# is the gradient of one of them; n is the divisor of the mean, else 1.
+TO_ELEMENT = r"\frac{1}{n} \frac{\partial L}{\partial y}\, "
 
 
 class OnePassLoss(Op):
-    """A loss whose kernel computes dx for dy = 1 together with L.
+    """A loss whose kernel computes dx for dy = 1 together with y.
 
     A loss is the last op of a network, so its inputs are still in the cache then. The first
     backward takes that gradient, a later one (``retain_graph=True``) computes it anew.

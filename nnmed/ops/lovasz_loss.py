@@ -66,7 +66,8 @@ def lovasz_softmax_loss(
 
     As :func:`lovasz_hinge_loss`, for several classes: the errors of class c are 1 - p_c in
     it and p_c outside. Berman et al., CVPR 2018, equations 11 and 12. A single logit is a
-    class whose p is its sigmoid.
+    class whose p is its sigmoid. Parameters that are not listed are those of
+    :func:`lovasz_hinge_loss`, with input (N, C, ...).
 
     Parameters
     ----------
@@ -74,8 +75,6 @@ def lovasz_softmax_loss(
         Average over the classes that the image (with `batch`, the batch) has, as the authors
         do; an image without any costs 0 and teaches nothing. With "all", an absent class
         costs its largest probability.
-
-    The others are those of :func:`lovasz_hinge_loss`, with input (N, C, ...).
     """
     name = "lovasz_softmax_loss"
     check_reduction(name, reduction)

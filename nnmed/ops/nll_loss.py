@@ -8,19 +8,21 @@ from nnmed.autograd import Tensor
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, check_same_dtype
 from nnmed.ops.cross_entropy import check_classes, check_indices, per_row, target_rows
-from nnmed.ops.loss_base import OnePassLoss, array_of, check_reduction, constant
+from nnmed.ops.loss_base import TO_ELEMENT, OnePassLoss, array_of, check_reduction, constant
 from nnmed.ops.shape import reshape, unsqueeze
 
 
 class NLL(OnePassLoss):
-    """L = mean (or sum, or none) of -w_t x_t,   dx_c = -w_t [c = t] dL / n
+    """y = mean (or sum, or none) of -w_t x_t,   dx_c = -w_t [c = t] dy / n
 
     t is the class index and w_t the weight of its class. n is the sum of w_t for the mean,
     else 1. Rows whose t is the ignored index have no loss and no part in n.
     """
 
-    forward_latex = r"L = \operatorname{reduce} \left(-w_t\, x_t\right)"
-    backward_latex = {"input": r"\frac{\partial L}{\partial x_c} = -\frac{w_t}{n}\, [c = t]"}
+    forward_latex = r"y = \operatorname*{reduce}_i \left(-w_{t_i}\, x_{it_i}\right)"
+    backward_latex = {
+        "input": r"\frac{\partial L}{\partial x_{ic}} = -" + TO_ELEMENT + r"w_{t_i}\, [c = t_i]"
+    }
 
     def __init__(self, weight, ignore_index: int, reduction: str):
         self.weight, self.ignore_index, self.reduction = weight, ignore_index, reduction

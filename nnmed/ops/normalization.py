@@ -13,9 +13,16 @@ from nnmed.ops.reduction import mean, sum
 from nnmed.ops.shape import reshape
 
 _DIMS = (0, 2, 3)
-_DY = r"\frac{\partial L}{\partial y_i}"
-_WEIGHT = r"\frac{\partial L}{\partial \gamma} = \sum_i n_i " + _DY
-_BIAS = r"\frac{\partial L}{\partial \beta} = \sum_i " + _DY
+# In formulas, i is a place in an image; x with a hat, what is normalised; gamma, the weight.
+AFFINE = r"y_{nci} = \gamma_c\, \hat{x}_{nci} + \beta_c, \quad \hat{x}_{nci} = "
+DX = r"\frac{\partial L}{\partial x_{nci}} = "
+DY = r"\frac{\partial L}{\partial y_{nci}}"
+AFFINE_GRADIENTS = {
+    "weight": r"\frac{\partial L}{\partial \gamma_c} = \sum_{n,i} \hat{x}_{nci}\, " + DY,
+    "bias": r"\frac{\partial L}{\partial \beta_c} = \sum_{n,i} " + DY,
+}
+_NORMAL = r"\frac{x_{nci} - \mu_c}{\sqrt{\sigma_c^2 + \epsilon}}"
+_SLOPE = r"\frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} "
 
 
 class BatchNorm(Op):
@@ -31,16 +38,14 @@ class BatchNorm(Op):
     """
 
     forward_latex = (
-        r"y_i = \gamma n_i + \beta, \quad n_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}}, \quad"
-        r"\mu = \frac{1}{m} \sum_i x_i, \quad \sigma^2 = \frac{1}{m} \sum_i (x_i - \mu)^2"
+        AFFINE + _NORMAL + r", \quad "
+        r"\mu_c = \frac{1}{m} \sum_{n,i} x_{nci}, \quad "
+        r"\sigma_c^2 = \frac{1}{m} \sum_{n,i} (x_{nci} - \mu_c)^2"
     )
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_i} = \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}} \left("
-        + _DY
-        + r" - \frac{1}{m} \frac{\partial L}{\partial \beta}"
-        r" - \frac{n_i}{m} \frac{\partial L}{\partial \gamma}\right)",
-        "weight": _WEIGHT,
-        "bias": _BIAS,
+        "x": DX + _SLOPE + r"\left(" + DY + r" - \frac{1}{m} \frac{\partial L}{\partial \beta_c}"
+        r" - \frac{\hat{x}_{nci}}{m} \frac{\partial L}{\partial \gamma_c}\right)",
+        **AFFINE_GRADIENTS,
     }
 
     def __init__(self, eps: float):
@@ -82,14 +87,8 @@ class BatchNormInference(Op):
     dbias = sum of dy,   dweight = sum of dy * n,   dx = dy * weight / sqrt(var + eps)
     """
 
-    forward_latex = (
-        r"y_i = \gamma n_i + \beta, \quad n_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}}"
-    )
-    backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_i} = \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}} " + _DY,
-        "weight": _WEIGHT,
-        "bias": _BIAS,
-    }
+    forward_latex = AFFINE + _NORMAL
+    backward_latex = {"x": DX + _SLOPE + DY, **AFFINE_GRADIENTS}
 
     def __init__(self, running_mean, running_var, eps: float):
         # Copies: the running statistics may be updated before backward comes.

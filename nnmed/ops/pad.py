@@ -24,14 +24,15 @@ class Pad(Op):
     dx[k] = sum of dy[i] over all i with r(i) = k
 
     With b entries before and n in x, along each dimension: constant: r(i) = i - b; reflect:
-    n-1 - |n-1 - |i-b||; replicate: min(max(i-b, 0), n-1); circular: (i-b) mod n. Negative
-    widths crop; what they cut off and no r(i) reads has gradient 0.
+    n-1 - |n-1 - |i-b||; replicate: min(max(i-b, 0), n-1); circular: s + (i-b-s) mod m, which
+    goes round the m entries, from s on, that are left of x. Negative widths crop; what they cut
+    off and no r(i) reads has gradient 0.
     """
 
-    forward_latex = r"y_i = x_{r(i)} \text{ inside}, \quad y_i = v \text{ elsewhere}"
+    forward_latex = r"y_i = \begin{cases} x_{r_i} & 0 \le r_i < n \\ v & \text{else} \end{cases}"
     backward_latex = {
         "x": r"\frac{\partial L}{\partial x_k} = "
-        r"\sum_{i:\,r(i)=k} \frac{\partial L}{\partial y_i}"
+        r"\sum_{i:\,r_i=k} \frac{\partial L}{\partial y_i}"
     }
 
     def __init__(self, widths, mode, value):
@@ -54,10 +55,8 @@ class PadInputGrad(Op):
     dx = padding of dy, by 0 where the mode is constant
     """
 
-    forward_latex = r"y_k = \sum_{i:\,r(i)=k} x_i"
-    backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_i} = \frac{\partial L}{\partial y_{r(i)}}"
-    }
+    forward_latex = r"y_k = \sum_{i:\,r_i=k} x_i"
+    backward_latex = {"x": r"\frac{\partial L}{\partial x_i} = \frac{\partial L}{\partial y_{r_i}}"}
 
     def __init__(self, widths, mode):
         self.widths, self.mode = widths, mode

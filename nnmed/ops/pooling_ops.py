@@ -9,6 +9,13 @@ from nnmed.autograd import Op
 
 _DX = r"\frac{\partial L}{\partial x_{ncab}} = "
 _DY = r"\frac{\partial L}{\partial y_{ncij}}"
+_MAXIMUM_AT = r"\sum_{(i,j):\,m_{ncij}=(a,b)} "
+# The gradient goes to the maximum of the region R that a window covers.
+_ARGMAX = r", \quad m_{ncij} = \arg\max_{(a,b) \in R_{ij}} x_{ncab}, \quad R_{ij} = "
+TO_MAXIMUM = _DX + _MAXIMUM_AT + _DY + _ARGMAX
+# The windows that cover pixel (a, b), each with the tap that does.
+_COVERING = r"\sum_{(i,u):\,is+u-p=a} \sum_{(j,v):\,js+v-p=b} \frac{1}{q_{ij}}\, "
+_MEAN = r"\frac{1}{q_{ij}} \sum_{u,v} "
 
 
 class MaxPool2d(Op):
@@ -22,7 +29,7 @@ class MaxPool2d(Op):
     """
 
     forward_latex = r"y_{ncij} = \max_{u,v} x_{nc,\,is+ud-p,\,js+vd-p}"
-    backward_latex = {"x": _DX + r"\sum_{(i,j):\,\arg\max=(a,b)} " + _DY}
+    backward_latex = {"x": TO_MAXIMUM + r"\{(is+ud-p,\, js+vd-p)\}"}
 
     def __init__(self, kernel, stride, padding, dilation, output_size, with_indices=False):
         self.windows = kernel, stride, padding, dilation
@@ -50,13 +57,13 @@ class MaxPool2dInputGrad(Op):
     """The gradient of max pooling, as an op of its own: it adds values where maxima were.
 
     y[n,c,a,b] = sum of x[n,c,i,j] over the windows (i,j) whose maximum is at (a,b)
-    dx[n,c,i,j] = dy[n,c, position of the maximum of window (i,j)]
+    dx[n,c,i,j] = dy[n,c, m[n,c,i,j]], m the position of the maximum of window (i,j)
     """
 
-    forward_latex = r"y_{ncab} = \sum_{(i,j):\,\arg\max=(a,b)} x_{ncij}"
+    forward_latex = r"y_{ncab} = " + _MAXIMUM_AT + r"x_{ncij}"
     backward_latex = {
         "x": r"\frac{\partial L}{\partial x_{ncij}} = "
-        r"\frac{\partial L}{\partial y_{nc,\,\arg\max(i,j)}}"
+        r"\frac{\partial L}{\partial y_{nc,\,m_{ncij}}}"
     }
 
     def __init__(self, codes, size, kernel, stride, padding, dilation):
@@ -73,14 +80,15 @@ class MaxPool2dInputGrad(Op):
 
 
 class ScatterPlane(Op):
-    """Add values at positions: y[n,c,k[n,c,i,j]] += x[n,c,i,j],   dx[n,c,i,j] = dy[n,c,k[n,c,i,j]]
+    """Add values at positions: y[n,c,m[n,c,i,j]] += x[n,c,i,j],   dx[n,c,i,j] = dy[n,c,m[n,c,i,j]]
 
-    A position k is ``row * W + column``.
+    A position m is ``row * W + column``.
     """
 
-    forward_latex = r"y_{nck} = \sum_{(i,j):\,k_{ncij}=k} x_{ncij}"
+    forward_latex = r"y_{nck} = \sum_{(i,j):\,m_{ncij}=k} x_{ncij}"
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_{ncij}} = \frac{\partial L}{\partial y_{nc,k_{ncij}}}"
+        "x": r"\frac{\partial L}{\partial x_{ncij}} = "
+        r"\frac{\partial L}{\partial y_{nc,\,m_{ncij}}}"
     }
 
     def __init__(self, indices, size):
@@ -94,14 +102,14 @@ class ScatterPlane(Op):
 
 
 class GatherPlane(Op):
-    """Read values at positions: y[n,c,i,j] = x[n,c,k[n,c,i,j]],   dx[n,c,k[n,c,i,j]] += dy[n,c,i,j]
+    """Read values at positions: y[n,c,i,j] = x[n,c,m[n,c,i,j]],   dx[n,c,m[n,c,i,j]] += dy[n,c,i,j]
 
-    A position k is ``row * W + column``.
+    A position m is ``row * W + column``.
     """
 
-    forward_latex = r"y_{ncij} = x_{nc,k_{ncij}}"
+    forward_latex = r"y_{ncij} = x_{nc,\,m_{ncij}}"
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_{nck}} = \sum_{(i,j):\,k_{ncij}=k} " + _DY
+        "x": r"\frac{\partial L}{\partial x_{nck}} = \sum_{(i,j):\,m_{ncij}=k} " + _DY
     }
 
     def __init__(self, indices):
@@ -118,16 +126,14 @@ class GatherPlane(Op):
 
 
 class PlacePlane(Op):
-    """Write values at positions of zeros: y[n,c,k[n,c,i,j]] = x[n,c,i,j]
+    """Write values at positions of zeros: y[n,c,m[n,c,i,j]] = x[n,c,i,j]
 
-    dx[n,c,i,j] = dy[n,c,k[n,c,i,j]]. Where a position repeats, the last value stays, and
+    dx[n,c,i,j] = dy[n,c,m[n,c,i,j]]. Where a position repeats, the last value stays, and
     every one gets the gradient, as in PyTorch.
     """
 
-    forward_latex = r"y_{nc,k_{ncij}} = x_{ncij}"
-    backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_{ncij}} = \frac{\partial L}{\partial y_{nc,k_{ncij}}}"
-    }
+    forward_latex = r"y_{nc,\,m_{ncij}} = x_{ncij}"
+    backward_latex = ScatterPlane.backward_latex
 
     def __init__(self, indices, size):
         self.indices, self.size = indices, size
@@ -151,8 +157,8 @@ class AvgPool2d(Op):
     q is the size of the window, with the padding in it or without, or a number given.
     """
 
-    forward_latex = r"y_{ncij} = \frac{1}{q_{ij}} \sum_{u,v} x_{nc,\,is+u-p,\,js+v-p}"
-    backward_latex = {"x": _DX + r"\sum_{(i,j):\,(a,b) \in W_{ij}} \frac{1}{q_{ij}} " + _DY}
+    forward_latex = r"y_{ncij} = " + _MEAN + r"x_{nc,\,is+u-p,\,js+v-p}"
+    backward_latex = {"x": _DX + _COVERING + _DY}
 
     def __init__(self, kernel, stride, padding, output_size, *divisor):
         self.windows, self.output_size, self.divisor = (
@@ -177,10 +183,11 @@ class AvgPool2dInputGrad(Op):
     dx = average pooling of dy
     """
 
-    forward_latex = r"y_{ncab} = \sum_{(i,j):\,(a,b) \in W_{ij}} \frac{1}{q_{ij}} x_{ncij}"
+    forward_latex = r"y_{ncab} = " + _COVERING + r"x_{ncij}"
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_{ncij}} = \frac{1}{q_{ij}} \sum_{(a,b) \in W_{ij}} "
-        r"\frac{\partial L}{\partial y_{ncab}}"
+        "x": r"\frac{\partial L}{\partial x_{ncij}} = "
+        + _MEAN
+        + r"\frac{\partial L}{\partial y_{nc,\,is+u-p,\,js+v-p}}"
     }
 
     def __init__(self, size, kernel, stride, padding, *divisor):

@@ -55,7 +55,7 @@ class Sum(Op):
 class Mean(Op):
     """y = (1/n) sum of x over some dimensions,   dx = dy / n repeated over them"""
 
-    forward_latex = r"y_j = \frac{1}{n} \sum_{i=1}^n x_{ij}"
+    forward_latex = r"y_j = \frac{1}{n} \sum_i x_{ij}"
     backward_latex = {
         "x": r"\frac{\partial L}{\partial x_{ij}} = "
         r"\frac{1}{n} \frac{\partial L}{\partial y_j}"

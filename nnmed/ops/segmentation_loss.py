@@ -200,14 +200,14 @@ def dice_ce_loss(
     gives every pixel a smooth gradient, also in images without a tumour. Isensee et al.,
     "nnU-Net", Nature Methods 18 (2021).
 
+    Cross-entropy is the mean over the pixels that are not ignored, 0 where all are. Parameters
+    that are not listed are those of :func:`dice_loss`.
+
     Parameters
     ----------
     weight : Tensor, optional
         For the cross-entropy: a factor for each class, (C,); for a single logit the weight
         of positives, (1,).
-
-    The others are those of :func:`dice_loss`. Cross-entropy is the mean over the pixels that
-    are not ignored, 0 where all are.
     """
     name = "dice_ce_loss"
     maps = segmentation(name, input, target, ignore_index)
@@ -264,14 +264,17 @@ def boundary_loss(
 class Overlap(Op):
     """y_0nc = sum_i p_nci [t_ni = c],   y_1nc = sum_i p_nci^q,   dp = dy_0 [t = c] + dy_1 q p^(q-1)
 
-    The sums run over the pixels i of image n that are not ignored; q is 1 or 2.
+    k is 1 for the pixels i of image n that count and 0 for those ignored; q is 1 or 2.
     """
 
-    forward_latex = r"y_{0nc} = \sum_i p_{nci}\, [t_{ni} = c], \quad y_{1nc} = \sum_i p_{nci}^q"
+    forward_latex = (
+        r"y_{0nc} = \sum_i k_{ni}\, p_{nci}\, [t_{ni} = c], \quad "
+        r"y_{1nc} = \sum_i k_{ni}\, p_{nci}^q"
+    )
     backward_latex = {
-        "p": r"\frac{\partial L}{\partial p_{nci}} = "
+        "p": r"\frac{\partial L}{\partial p_{nci}} = k_{ni} \left("
         r"\frac{\partial L}{\partial y_{0nc}} [t_{ni} = c] + "
-        r"\frac{\partial L}{\partial y_{1nc}}\, q\, p_{nci}^{q-1}"
+        r"\frac{\partial L}{\partial y_{1nc}}\, q\, p_{nci}^{q-1}\right)"
     }
 
     def __init__(self, labels, kept, squared: bool):

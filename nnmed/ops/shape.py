@@ -47,10 +47,9 @@ class Reshape(Op):
 class Permute(Op):
     """y = x with dimensions in another order;   dx = dy with the order undone"""
 
-    forward_latex = r"y_{i_{\pi(1)} \dots i_{\pi(n)}} = x_{i_1 \dots i_n}"
+    forward_latex = r"y_{i_\pi} = x_i, \quad i_\pi = (i_{\pi_1}, \dots, i_{\pi_n})"
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_{i_1 \dots i_n}} = "
-        r"\frac{\partial L}{\partial y_{i_{\pi(1)} \dots i_{\pi(n)}}}"
+        "x": r"\frac{\partial L}{\partial x_i} = \frac{\partial L}{\partial y_{i_\pi}}"
     }
     is_view = True
 
@@ -126,12 +125,14 @@ def _sum_to(x, shape):
 
 
 class Concatenate(Op):
-    """y = the inputs one after the other along a dimension;   dx_k = its part of dy"""
+    """y = the inputs one after the other along a dimension;   dx_k = its part of dy
 
-    forward_latex = r"y = [\,x_1,\, x_2,\, \dots\,]"
+    Input k begins at o_k, where the one before it ends.
+    """
+
+    forward_latex = r"y_{o_k+i} = x^{(k)}_i, \quad y = [\,x^{(1)},\, x^{(2)},\, \dots\,]"
     backward_latex = {
-        "arrays": r"\frac{\partial L}{\partial x_k} = "
-        r"\left(\frac{\partial L}{\partial y}\right)_{\text{part } k}"
+        "arrays": r"\frac{\partial L}{\partial x^{(k)}_i} = \frac{\partial L}{\partial y_{o_k+i}}"
     }
 
     def __init__(self, dim: int):
