@@ -226,6 +226,7 @@ def test_a_cycle_that_is_collected_gives_its_memory_back():
 SECOND_STEP = """
 import numpy as np, nnmed
 from nnmed.backend import memory
+nnmed.set_num_threads(1)  # a helper that comes late holds what it was asked to help with
 x = nnmed.Tensor(np.ones((4, 32, 64, 64), np.float32), requires_grad=True)
 def step():
     nnmed.functional.relu(x * 2).sum().backward()
