@@ -2,7 +2,8 @@
 
 Tensors, their gradients and basic functions stand here. The rooms beside them: ``nn`` (layers),
 ``functional``, ``optim``, ``models``, ``data``, ``preprocessing``, ``metrics``, ``training``,
-``explain``, ``report`` and ``jobs``.
+``report`` and ``jobs``. ``explain`` is a function here; ``from nnmed.explain import ...`` finds its
+room.
 """
 
 from __future__ import annotations
@@ -24,10 +25,14 @@ from nnmed.autograd import (
     no_grad,
     set_grad_enabled,
 )
+from nnmed.backend.determinism import deterministic
 from nnmed.backend.memory import empty_cache
 from nnmed.backend.precision import allow_tf32, autocast
 from nnmed.backend.random import seed
 from nnmed.backend.threads import get_num_threads, set_num_threads
+
+# Not when first used: importing the room would put it in the function's place.
+from nnmed.explain import explain, recording
 from nnmed.kernels import use_kernels
 from nnmed.ops.elementwise import abs, cos, exp, log, pow, sin, sqrt
 from nnmed.ops.linalg import einsum, matmul
@@ -40,17 +45,17 @@ __version__ = "0.1.0"
 
 # Rooms that few programs need, or that bring imports of their own: loaded when first used.
 _ROOMS = (
-    "data", "explain", "functional", "jobs", "metrics", "models", "nn", "optim", "preprocessing",
-    "report", "training",
+    "data", "functional", "jobs", "metrics", "models", "nn", "optim", "preprocessing", "report",
+    "training",
 )  # fmt: skip
 
 __all__ = [
     "Op", "Tensor", "abs", "allow_tf32", "autocast", "checkpoint", "clip", "concatenate", "cos",
-    "detect_anomaly", "einsum", "empty_cache", "enable_grad", "exp", "from_numpy",
-    "get_num_threads", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled", "log", "logsumexp",
-    "matmul", "max", "maximum", "mean", "min", "minimum", "no_grad", "ops", "permute", "pow",
-    "reshape", "seed", "set_grad_enabled", "set_num_threads", "sin", "split", "sqrt", "stack",
-    "sum", "transpose", "use_kernels", "var", "where", *_ROOMS,
+    "detect_anomaly", "deterministic", "einsum", "empty_cache", "enable_grad", "exp", "explain",
+    "from_numpy", "get_num_threads", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled", "log",
+    "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "no_grad", "ops", "permute",
+    "pow", "recording", "reshape", "seed", "set_grad_enabled", "set_num_threads", "sin", "split",
+    "sqrt", "stack", "sum", "transpose", "use_kernels", "var", "where", *_ROOMS,
 ]  # fmt: skip
 
 

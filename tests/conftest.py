@@ -49,9 +49,30 @@ def shared_data() -> Path:
     return REAL_IMAGES
 
 
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium."""
+    webdriver = oracle("selenium.webdriver")
+    programs = [shutil.which("chromium"), shutil.which("chromedriver")]
+    if not all(programs):
+        _leave_out("Chromium with its driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1500,1100"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
+    yield driver
+    driver.quit()
+
+
 @pytest.fixture
 def gpu(monkeypatch) -> str:
-    """The device "gpu": a real card, or where there is none (or NNMED_GPU=stand-in) an emulator."""
+    """The device "gpu": a real card, or where there is none (or NNMED_GPU=stand-in) an emulator.
+
+    With NNMED_GPU=unpooled every array is an allocation of its own, whose borders
+    compute-sanitizer watches.
+    """
     if not _has_card():
         if sys.platform != "linux" or shutil.which("g++") is None:
             _leave_out("g++ on Linux, which runs CUDA sources,")
@@ -59,6 +80,9 @@ def gpu(monkeypatch) -> str:
 
         monkeypatch.setitem(sys.modules, "cupy", cupy_on_cpu)
         monkeypatch.setitem(sys.modules, "cupyx", cupyx_on_cpu)
+        monkeypatch.setitem(sys.modules, "cupyx.scipy", cupyx_on_cpu.scipy)
+    elif os.environ.get("NNMED_GPU") == "unpooled":
+        importlib.import_module("cupy").cuda.set_allocator(None)
     return "gpu"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import threading
+from time import perf_counter
 
 import numpy as np
 
@@ -150,6 +151,8 @@ class _Walk:
         precision.state.format = op.precision
         if op.checkpoint is not None:
             restore(op)
+        if observers:
+            op.began = perf_counter()
         plain = self.create_graph or (op.arithmetic and type(dy) is np.ndarray)
         gradients = op.backward(dy) if plain else op.fused_backward(dy)
         if not isinstance(gradients, tuple):

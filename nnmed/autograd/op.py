@@ -11,6 +11,7 @@ import inspect
 import itertools
 import sys
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 
@@ -26,7 +27,8 @@ _INNER = tuple(f"{_ROOT / room}" for room in ("autograd", "ops", "functional.py"
 _is_inner: dict[str, bool] = {}
 
 # Whoever watches ops run: objects with forward(op, inputs, output) and
-# backward(op, gradient, gradients), such as the anomaly detector.
+# backward(op, gradient, gradients), such as the anomaly detector. `op.began` tells them when
+# the forward, or backward, that they are told of began.
 observers: list = []
 
 
@@ -69,6 +71,8 @@ class Op:
         The user's code object that ran the op, and the line in it.
     precision : str
         How the op multiplied, and how its gradient will: see :mod:`nnmed.backend.precision`.
+    record : Record or None
+        What :class:`nnmed.recording` noted when the op ran.
     """
 
     forward_latex: str = ""
@@ -81,6 +85,8 @@ class Op:
 
     edges: tuple = ()
     released = False
+    began = 0.0  # when forward or backward began, by perf_counter(): noted for observers only
+    record = None
     checkpoint = None  # where what this op kept can be had again: a call, and a number in it
     _tensors: tuple = ()
     _versions: tuple = ()
@@ -186,6 +192,8 @@ class Op:
             if self.edges:
                 raise GradientError(f"{self.name}: an op is one node of the graph, make one a call")
             self._tensors = inputs  # keep() takes from them while forward runs
+        if observers:
+            self.began = perf_counter()
         array = self.forward(*arrays)
         if isinstance(array, np.generic):  # NumPy's functions return scalars, not 0-d arrays
             array = np.asarray(array)

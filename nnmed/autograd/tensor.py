@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nnmed.autograd import modes
+from nnmed.backend import determinism
 from nnmed.backend.arrays import array_module, device_of, is_array, to_device
 from nnmed.errors import (
     DeviceError,
@@ -225,6 +226,11 @@ class Tensor:
             raise DeviceError(
                 f"t[...] = value: the tensor is on {self.device}, the value on "
                 f"{device_of(value)}: move it with .to(device)"
+            )
+        if self.device == "gpu" and determinism.is_required() and determinism.may_repeat(index):
+            raise DeviceError(
+                "t[index] = value on a GPU: where the index repeats a place, any of the values may "
+                "stay, and nnmed.deterministic(True) forbids that: index with slices or a mask"
             )
         try:
             if isinstance(value, (list, tuple)):

@@ -1,7 +1,8 @@
 """CUDA sources: compiled for the card found, one module a file and dtype, and launched.
 
 A source computes with the type ``real``, which is float or double by the dtype of the arrays.
-Whole numbers are ``int`` in it, so arrays have fewer than 2^31 elements.
+Whole numbers are ``int`` in it, so arrays have fewer than 2^31 elements. Where it multiplies
+matrices of float32, ``PRODUCT`` is the format that their numbers are rounded to: a module each.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from nnmed.backend import precision
 from nnmed.errors import DeviceError
 
 THREADS = 256
 """Threads of a block where each computes one element."""
+PACKAGE = "cupy-cuda12x[ctk]"
+"""What pip is to install for a GPU, the extra "gpu" in setup.cfg; drivers of CUDA 13 run it too."""
 NULL = np.uintp(0)
 """A pointer to nothing, for an optional array."""
 
@@ -35,7 +39,7 @@ def cupy():
     except ImportError as error:
         raise DeviceError(
             f"device 'gpu' needs CuPy, which cannot be imported ({error}): install it with "
-            "pip install 'nnmed[gpu]'"
+            f"pip install '{PACKAGE}'; nnmed doctor tells what else is missing"
         ) from None
     if not cupy.cuda.is_available():
         raise DeviceError("device 'gpu': CuPy finds no CUDA device or driver; use 'cpu'")
@@ -56,6 +60,22 @@ def is_capturing() -> bool:
     return cupy().cuda.get_current_stream().is_capturing()
 
 
+def product_format(dtype) -> str:
+    """Return how this thread multiplies matrices of a dtype: see :mod:`nnmed.backend.precision`.
+
+    It is "float32", which stands for no rounding, for all types but that one.
+    """
+    return precision.current() if dtype == np.float32 else "float32"
+
+
+def uses_cublas(dtype) -> bool:
+    """Tell whether cuBLAS is to multiply matrices of a dtype, or else our own kernels.
+
+    CuPy refuses to call it while a stream is captured, and it does not round as a thread says.
+    """
+    return product_format(dtype) == "float32" and not is_capturing()
+
+
 class Source:
     """The kernels of one ``.cu`` file.
 
@@ -65,10 +85,12 @@ class Source:
         The ``__file__`` of the module that launches them.
     name : str
         Name of the file, in the same folder.
+    products : bool
+        Whether it multiplies matrices, by gemm.cuh.
     """
 
-    def __init__(self, beside: str, name: str):
-        self.path = Path(beside).with_name(name)
+    def __init__(self, beside: str, name: str, products: bool = False):
+        self.path, self._products = Path(beside).with_name(name), products
         self._modules: dict = {}
 
     def launch(self, kernel: str, dtype, grid, block, *arguments) -> None:
@@ -99,11 +121,14 @@ class Source:
     def _module(self, dtype):
         # A module belongs to a card.
         module_of = cupy()
-        key = dtype, module_of.cuda.Device().id
+        product = product_format(dtype) if self._products else "float32"
+        key = dtype, product, module_of.cuda.Device().id
         if key not in self._modules:
-            options = f"-I{_INCLUDES}", f"-DREAL={_REALS[dtype]}", "-std=c++17"
+            defined = f"-DREAL={_REALS[dtype]}", f"-DPRODUCT={product}"
             code = self.path.read_text(encoding="utf-8")
-            self._modules[key] = module_of.RawModule(code=code, options=options)
+            self._modules[key] = module_of.RawModule(
+                code=code, options=(f"-I{_INCLUDES}", *defined, "-std=c++17")
+            )
         return self._modules[key]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnmed import functional as F
 from nnmed.autograd import Tensor, enable_grad, grad
+from nnmed.ops.interpolate import interpolate
 
 
 def grad_cam(model, image, target: int):
@@ -36,6 +36,6 @@ def grad_cam(model, image, target: int):
         (gradient,) = grad(score, features)
     weights = gradient.mean((2, 3), keepdim=True).detach()
     heat = (weights * features.detach()).sum(1, keepdim=True).clip(min=0)
-    heat = F.interpolate(heat, size=image.shape[2:], mode="bilinear").numpy()[:, 0]
+    heat = interpolate(heat, size=image.shape[2:], mode="bilinear").numpy()[:, 0]
     highest = heat.max(axis=(1, 2), keepdims=True)
     return np.divide(heat, highest, out=np.zeros_like(heat), where=highest > 0)

@@ -31,7 +31,7 @@ CODECS = {
     "jpeg_ls": ("JPEG-LS in DICOM", "pyjpegls"),
     "gdcm": ("lossless JPEG in DICOM", "python-gdcm"),
 }
-CUPY = f"{PIP} 'cupy-cuda12x[ctk]'"
+CUPY = f"{PIP} '{cuda.PACKAGE}'"
 DRIVER = "install or update NVIDIA's driver, until nvidia-smi lists the card"
 CUDA_RUNTIMES = ("nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime")
 

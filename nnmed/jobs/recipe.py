@@ -18,6 +18,7 @@ from nnmed.jobs.preparation import Prepared, augmentation
 from nnmed.metrics import roc_auc
 from nnmed.optim import AdamW
 from nnmed.optim.lr_scheduler import OneCycleLR
+from nnmed.preprocessing import OnDevice
 from nnmed.training import Trainer, predict_probabilities
 
 WEIGHT_DECAY = 0.05
@@ -43,7 +44,8 @@ def train(options: DetectOptions, settings: dict, prepared: Prepared, kinds: Kin
     network = models.build(
         options.model, channels, len(kinds.names), options.networks, dropout=DROPOUT
     )
-    model = models.MergedClasses(network, kinds.sides).to(options.chosen_device())
+    device = options.chosen_device()
+    model = models.MergedClasses(network, kinds.sides).to(device)
     batch_size = min(options.batch_size, len(samples))
     loader = DataLoader(
         samples,
@@ -51,7 +53,7 @@ def train(options: DetectOptions, settings: dict, prepared: Prepared, kinds: Kin
         shuffle=True,
         seed=options.seed,
         workers=options.workers,
-        transform=augmentation(),
+        transform=augmentation() if device == "cpu" else OnDevice(augmentation()),
         drop_last=True,
     )
     optimizer = AdamW(_decay_groups(network), lr=options.lr)

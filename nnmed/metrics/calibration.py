@@ -21,10 +21,11 @@ def brier(y_true, y_prob, sample_weight=None) -> float:
 def expected_calibration_error(y_true, y_prob, sample_weight=None, bins: int = BINS) -> float:
     """Mean distance between probability and frequency of the positive class, over bins.
 
-    The sum over bins of the bin's share of the cases times |share of positive cases - mean
-    probability| (Naeini et al., AAAI 2015). The bins are of equal width and closed on the
-    right, (0.1, 0.2], as in Guo et al. (ICML 2017); 0 falls into the first. It is the
-    probability of class 1 that is binned, not the confidence of the predicted class.
+    The sum over bins of the bin's share of the cases times the distance between the share of
+    positive cases and the mean probability (Naeini et al., AAAI 2015). The bins are of equal
+    width and closed on the right, (0.1, 0.2], as in Guo et al. (ICML 2017); 0 falls into the
+    first. It is the probability of class 1 that is binned, not the confidence of the predicted
+    class.
 
     Chance alone makes it larger in small sets, and resampling adds chance once more: its
     bootstrap interval lies too high, and can even leave out the value itself.

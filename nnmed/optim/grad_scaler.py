@@ -18,7 +18,7 @@ class GradScaler:
 
     Backward of ``scale * loss`` gives ``scale`` times the gradients, which are divided by it
     before the step. Where one of them is infinite or NaN, the scale was too large: the step is
-    left out and the scale made smaller. After many good steps it is made larger again.
+    left out and the scale made smaller. After many good steps it is made larger again::
 
         with nnmed.autocast("float16"):
             loss = F.cross_entropy(model(x), y)

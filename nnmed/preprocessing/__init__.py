@@ -14,7 +14,7 @@ image, mask and boxes in step::
 from __future__ import annotations
 
 from nnmed.preprocessing.cleaning import MedianFilter, RepairDeadPixels, Winsorize
-from nnmed.preprocessing.compose import Compose
+from nnmed.preprocessing.compose import Compose, OnDevice
 from nnmed.preprocessing.geometry import RandomAffine, RandomFlip, Resize
 from nnmed.preprocessing.intensity import BrightnessContrast, GaussianNoise, RandomGamma
 from nnmed.preprocessing.standardization import MinMax, PercentileScale, ZScore
@@ -26,6 +26,7 @@ __all__ = [
     "GaussianNoise",
     "MedianFilter",
     "MinMax",
+    "OnDevice",
     "PercentileScale",
     "RandomAffine",
     "RandomFlip",

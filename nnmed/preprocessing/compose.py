@@ -1,9 +1,12 @@
-"""Several transforms, one after the other."""
+"""Several transforms, one after the other; and many samples at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
+from nnmed.backend.arrays import as_channels_last
+from nnmed.data.loader import Batch
 from nnmed.errors import UsageError
 from nnmed.preprocessing.transform import Transform, from_state
 
@@ -59,3 +62,49 @@ class Compose(Transform):
                 yield from transform._flat()
             else:
                 yield transform
+
+
+class OnDevice:
+    """Augment whole batches on the device of the model, with the draws of single samples.
+
+    A loader's workers only draw: they call this in the place of `augment`, which writes the steps
+    into the history of a sample and leaves its pixels. :func:`nnmed.training.feed.feed` has
+    :meth:`finish` take the steps when the batch is on the device. Images are those that `augment`
+    makes, up to rounding.
+
+    Parameters
+    ----------
+    augment : Transform
+        One that has ``apply_batch``, or a Compose of such.
+
+    Raises
+    ------
+    UsageError
+        If a transform has it not; when called, if the sample has a mask or boxes, which would
+        not follow the image.
+    """
+
+    def __init__(self, augment: Transform):
+        self._transforms = list(Compose([augment])._flat())
+        for transform in self._transforms:
+            if type(transform).apply_batch is Transform.apply_batch:
+                raise UsageError(
+                    f"{transform.name} does not work on whole batches: leave it to the loader"
+                )
+
+    def __call__(self, sample, rng=None):
+        if sample.mask is not None or sample.boxes is not None:
+            raise UsageError(
+                "OnDevice moves images alone, and this sample has a mask or boxes: give the "
+                "transform to the loader as it is"
+            )
+        steps = [(transform.name, transform.draw(sample, rng)) for transform in self._transforms]
+        return replace(sample, history=(*sample.history, *steps))
+
+    def finish(self, batch: Batch) -> Batch:
+        """Return the batch with augmented images; its samples keep their pixels."""
+        images, first = batch.image, -len(self._transforms)
+        for position, transform in enumerate(self._transforms, first):
+            parameters = [sample.history[position][1] for sample in batch.samples]
+            images = transform.apply_batch(images, batch.samples, parameters)
+        return replace(batch, image=as_channels_last(images))

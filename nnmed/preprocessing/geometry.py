@@ -11,9 +11,16 @@ import math
 
 import numpy as np
 
+from nnmed.backend.arrays import array_module
 from nnmed.errors import UsageError
 from nnmed.preprocessing import warp
-from nnmed.preprocessing.transform import Transform, check_number, check_pair, require_rng
+from nnmed.preprocessing.transform import (
+    Transform,
+    check_number,
+    check_pair,
+    for_each_image,
+    require_rng,
+)
 
 
 @dataclasses.dataclass
@@ -108,6 +115,13 @@ class RandomFlip(Transform):
                 boxes[:, [1, 3]] = image.shape[1] - boxes[:, [3, 1]]
         return dataclasses.replace(sample, image=image, mask=mask, boxes=boxes)
 
+    def apply_batch(self, images, samples, parameters):
+        xp = array_module(images)
+        for axis, name in ((3, "horizontal"), (2, "vertical")):
+            mirrored = for_each_image(images, parameters, name) > 0
+            images = xp.where(mirrored, xp.flip(images, axis), images)
+        return images
+
 
 @dataclasses.dataclass
 class RandomAffine(Transform):
@@ -156,8 +170,7 @@ class RandomAffine(Transform):
 
     def apply(self, sample, degrees, scale, shift):
         size, spacing = sample.image.shape[1:], sample.spacing
-        aspect = 1.0 if spacing is None else spacing[0] / spacing[1]
-        matrix, offset = warp.affine_map(size, degrees, scale, shift, aspect)
+        matrix, offset = warp.affine_map(size, degrees, scale, shift, _aspect(sample))
         image, mask = warp.warp_affine(sample.image, sample.mask, matrix, offset, self.fill)
         boxes = sample.boxes
         if boxes is not None:
@@ -165,6 +178,17 @@ class RandomAffine(Transform):
         if spacing is not None:
             spacing = (spacing[0] / scale, spacing[1] / scale)
         return dataclasses.replace(sample, image=image, mask=mask, boxes=boxes, spacing=spacing)
+
+    def apply_batch(self, images, samples, parameters):
+        maps = [
+            warp.affine_map(images.shape[2:], **drawn, aspect=_aspect(sample))
+            for sample, drawn in zip(samples, parameters)
+        ]
+        return warp.warp_batch(images, maps, self.fill)
+
+
+def _aspect(sample):
+    return 1.0 if sample.spacing is None else sample.spacing[0] / sample.spacing[1]
 
 
 def _resize_bilinear(channel, height, width):

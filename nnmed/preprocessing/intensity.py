@@ -11,13 +11,18 @@ import math
 
 import numpy as np
 
+from nnmed.backend.arrays import device_of, to_device
+from nnmed.backend.threads import parallel_for
 from nnmed.preprocessing.transform import (
     Transform,
     check_number,
     check_pair,
+    for_each_image,
     require_rng,
     with_image,
 )
+
+_AXES = (1, 2, 3)  # of an image in a batch
 
 
 @dataclasses.dataclass
@@ -52,6 +57,12 @@ class BrightnessContrast(Transform):
         image += mean * (1 - contrast) + brightness * std
         return with_image(sample, image)
 
+    def apply_batch(self, images, samples, parameters):
+        brightness = for_each_image(images, parameters, "brightness")
+        contrast = for_each_image(images, parameters, "contrast")
+        mean, std = images.mean(_AXES, keepdims=True), images.std(_AXES, keepdims=True)
+        return images * contrast + (mean * (1 - contrast) + brightness * std)
+
 
 @dataclasses.dataclass
 class RandomGamma(Transform):
@@ -83,6 +94,11 @@ class RandomGamma(Transform):
         image += low
         return with_image(sample, image)
 
+    def apply_batch(self, images, samples, parameters):
+        low, high = images.min(_AXES, keepdims=True), images.max(_AXES, keepdims=True)
+        size = high - low + (low == high)  # of a constant image 1: it stays as it is
+        return low + size * ((images - low) / size) ** for_each_image(images, parameters, "gamma")
+
 
 @dataclasses.dataclass
 class GaussianNoise(Transform):
@@ -104,12 +120,25 @@ class GaussianNoise(Transform):
         return {"std": self.std * float(rng.random()), "seed": int(rng.integers(2**63))}
 
     def apply(self, sample, std, seed):
-        # The seed stands in the history instead of the noise itself. SFC64 is NumPy's fastest.
-        rng = np.random.Generator(np.random.SFC64(seed))
-        image = rng.standard_normal(sample.image.shape, np.float32)
+        image = _white_noise(seed, sample.image.shape)
         image *= std * _mean_std(sample.image)[1]
         image += sample.image
         return with_image(sample, image)
+
+    def apply_batch(self, images, samples, parameters):
+        noise = np.empty(images.shape, np.float32)
+
+        def draw(index):
+            noise[index] = _white_noise(parameters[index]["seed"], images.shape[1:])
+
+        parallel_for(draw, len(images))  # the draws of the CPU: a GPU has other generators
+        std = for_each_image(images, parameters, "std") * images.std(_AXES, keepdims=True)
+        return images + to_device(noise, device_of(images)) * std
+
+
+def _white_noise(seed, shape):
+    # The seed stands in the history instead of the noise itself. SFC64 is NumPy's fastest.
+    return np.random.Generator(np.random.SFC64(seed)).standard_normal(shape, np.float32)
 
 
 def _mean_std(image):

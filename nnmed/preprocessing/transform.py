@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from nnmed.backend.arrays import device_of, to_device
 from nnmed.data.sample import Sample
 from nnmed.errors import DTypeError, ShapeError, UsageError
 
@@ -53,6 +54,19 @@ class Transform:
         """Return the transformed sample; :meth:`replay` writes the history."""
         raise TypeError(f"{self.name} does not say what it does: override apply()")
 
+    def apply_batch(self, images, samples: Sequence[Sample], parameters: Sequence[dict]):
+        """Return images as :meth:`apply` would, many at a time, on the device where they are.
+
+        Parameters
+        ----------
+        images : float32 array (N, C, H, W) of NumPy or CuPy
+        samples : sequence of Sample
+            What else is known of each.
+        parameters : sequence of dict
+            What :meth:`draw` has returned for each.
+        """
+        raise TypeError(f"{self.name} works on single samples: it has no apply_batch()")
+
     @property
     def name(self) -> str:
         return type(self).__name__
@@ -92,6 +106,12 @@ def from_state(state: dict) -> Transform:
 def with_image(sample: Sample, image: np.ndarray) -> Sample:
     """Return `sample` with other pixels and everything else as it was."""
     return dataclasses.replace(sample, image=image)
+
+
+def for_each_image(images, parameters: Sequence[dict], name: str):
+    """Return one of the parameters for each of the images, (N, 1, 1, 1), on their device."""
+    values = np.array([drawn[name] for drawn in parameters], np.float32)
+    return to_device(values.reshape(-1, 1, 1, 1), device_of(images))
 
 
 def require_rng(rng: np.random.Generator | None, transform: Transform) -> np.random.Generator:

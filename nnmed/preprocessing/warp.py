@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from nnmed.backend.arrays import array_module
 from nnmed.backend.threads import chunks
 
 BLOCK = 5120
@@ -76,6 +77,34 @@ def warp_affine(image, mask, matrix, offset, fill):
             index += (row > 0.5) * np.intp(stride)
             moved_mask[part] = mask_frame.take(index)
     return moved, moved_mask
+
+
+def warp_batch(images, maps, fill):
+    """Return images (N, C, H, W), each moved by its map (matrix, offset), on their device.
+
+    The same as :func:`warp_affine` up to rounding, for many images at once.
+    """
+    xp, (n, channels, *size) = array_module(images), images.shape
+    places = xp.empty((3, n, channels, *size), np.float32)
+    places[0] = xp.arange(n * channels).reshape(n, channels, 1, 1)
+    terms = [_source_coordinates(size, *one) for one in maps]
+    for axis, parts in enumerate(zip(*terms), 1):
+        down, right = (xp.asarray(np.stack(part)) for part in zip(*parts))
+        places[axis] = down[:, None, :, None] + right[:, None, None, :] - 1  # there is no frame
+    moved = _ndimage_of(images).map_coordinates(
+        images.reshape(-1, *size), places.reshape(3, -1, *size), order=1,
+        **{"mode": "nearest"} if fill == "edge" else {"mode": "grid-constant", "cval": fill},
+    )  # fmt: skip
+    return moved.reshape(images.shape)
+
+
+def _ndimage_of(array):
+    """Return ``scipy.ndimage``, or ``cupyx.scipy.ndimage`` for an array of CuPy."""
+    if array_module(array) is np:
+        from scipy import ndimage
+    else:
+        from cupyx.scipy import ndimage
+    return ndimage
 
 
 def map_boxes(boxes, matrix, offset, size):

@@ -10,14 +10,18 @@ import numpy as np
 from nnmed.backend import cuda
 from nnmed.data.loader import Batch
 from nnmed.nn import Module
+from nnmed.preprocessing import OnDevice
 
 
 def feed(loader, device: str) -> Iterator[Batch]:
     """Yield the batches of `loader` with their arrays on `device`.
 
     On a GPU a batch may be used until the next but one is asked for, which takes its memory.
+    Where the transform of the loader is an OnDevice, the images are augmented here.
     """
-    return iter(loader) if device == "cpu" else _ahead(loader)
+    batches = iter(loader) if device == "cpu" else _ahead(loader)
+    transform = loader.transform
+    return map(transform.finish, batches) if isinstance(transform, OnDevice) else batches
 
 
 def device_of_model(model: Module) -> str:

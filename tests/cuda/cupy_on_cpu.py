@@ -466,6 +466,8 @@ def __getattr__(name):  # functions that NumPy has by the same name
 
 
 class _Ufunc:
+    _step = 1
+
     def __init__(self, ufunc):
         self._ufunc = ufunc
 
@@ -473,10 +475,20 @@ class _Ufunc:
         return _call(self._ufunc, arguments, options)
 
     def at(self, array, index, values):
-        """Apply the function to `array` at `index`, several times where it repeats."""
+        """Apply the function to `array` at `index`, several times where it repeats.
+
+        A card does so in any order: here forwards and backwards by turns.
+        """
         used = [a for a in _flat((array, index, values)) if isinstance(a, ndarray)]
-        plain = array._array, _index(index), _numpy(values)
-        streams.run(lambda: self._ufunc.at(*plain), *[a._memory for a in used])
+        array, index, values = array._array, _index(index), _numpy(values)
+        _Ufunc._step = step = -_Ufunc._step
+
+        def work():
+            places = np.arange(array.size).reshape(array.shape)[index]
+            added = np.broadcast_to(values, places.shape).ravel()[::step]
+            self._ufunc.at(array, np.unravel_index(places.ravel()[::step], array.shape), added)
+
+        streams.run(work, *[a._memory for a in used])
 
 
 class RawModule:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import configparser
 import json
+import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
+from nnmed.backend import cuda
 from nnmed.cli import main
+from nnmed.errors import DeviceError
 from nnmed.jobs.doctor import CODECS, LIBRARIES
 
 
@@ -77,6 +82,15 @@ def test_without_cupy(monkeypatch, capsys):
     assert main(["doctor"]) == 0
     assert main(["doctor", "--device", "gpu"]) == 1
     assert "pip install 'cupy-cuda12x[ctk]'" in capsys.readouterr().out
+
+
+def test_all_who_name_the_package_name_the_same(monkeypatch):
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(Path(__file__).parents[2] / "setup.cfg")
+    assert config["options.extras_require"]["gpu"].startswith(cuda.PACKAGE)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(DeviceError, match=re.escape(f"pip install '{cuda.PACKAGE}'")):
+        cuda.cupy()
 
 
 def test_without_a_card(monkeypatch, capsys):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nnmed.backend import threads
-from nnmed.kernels.activation import cpu
+from nnmed.kernels.activation import cpu, reference
 from nnmed.kernels.elementwise import _LONG
 
 erf = np.vectorize(math.erf, otypes=[np.float64])
@@ -118,6 +118,27 @@ def test_pieces_are_chosen_by_the_sign_of_every_number(dtype):
         expected = [below, below, 3, below, 3, below, 3, below]
         np.testing.assert_array_equal(cpu.leaky_relu_grad(dy, x, slope), expected)
         np.testing.assert_array_equal(cpu.prelu_grad(dy, x, np.full_like(x, slope))[0], expected)
+
+
+# Whether NaN counts as a number above 0, with PyTorch; None where it stays NaN.
+AT_NAN = {"leaky_relu": False, "prelu": False, "hardswish": None}
+
+
+@pytest.mark.parametrize("name", AT_NAN)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gradients_at_nan_of_either_sign(name, dtype, torch):
+    x = np.resize(np.array([np.nan, np.copysign(np.nan, -1), 2, -2], dtype), 64)
+    dy = np.full_like(x, 3)
+    more = {"leaky_relu": (0.25,), "prelu": (np.full_like(x, 0.25),)}.get(name, ())
+    ours, exact = (getattr(form, f"{name}_grad")(dy, x, *more) for form in (cpu, reference))
+    ours, exact = (np.atleast_2d(np.array(result)) for result in (ours, exact))
+    np.testing.assert_allclose(ours, exact, rtol=1e-6)
+    expected = {True: 3, False: 0.75, None: np.nan}[AT_NAN[name]]
+    np.testing.assert_array_equal(ours[0][:2], expected)
+    theirs = torch.tensor(x, requires_grad=True)
+    more = [torch.tensor([0.25], dtype=theirs.dtype)] if name == "prelu" else more
+    getattr(torch.nn.functional, name)(theirs, *more).backward(torch.tensor(dy))
+    np.testing.assert_allclose(ours[0], theirs.grad.numpy(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 200, 210), (70, 9000), (40000, 6), (700, 3, 300)])

@@ -207,6 +207,51 @@ def test_indices_of_either_device(index, place, gpu):
         np.testing.assert_array_equal(ours, expected)
 
 
+@pytest.mark.parametrize("index", INDICES, ids=str)
+@pytest.mark.parametrize("moved", [as_channels_last, np.ascontiguousarray])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gradients_of_indices_are_the_cpus_to_the_last_bit(index, moved, dtype, gpu):
+    array = moved(np.random.default_rng(0).standard_normal((3, 4, 5, 6)).astype(dtype))
+    dy = np.random.default_rng(1).standard_normal(array[index].shape).astype(dtype)
+    results = []
+    with nnmed.deterministic(True):
+        for device in ("cpu", gpu):
+            x = leaf(array, device)
+            (dx,) = nnmed.grad(x[index], x, Tensor(dy).to(device))
+            results.append(dx)
+    np.testing.assert_array_equal(results[1].numpy(), results[0].numpy())
+    assert is_channels_last(results[1]._array) == (moved is as_channels_last)
+    assert results[1].dtype == dtype
+
+
+def test_sums_of_many_have_the_same_bits_in_every_run(gpu):
+    rng = np.random.default_rng(0)
+    index, dy = rng.integers(0, 3, 999), Tensor(rng.standard_normal(999).astype(np.float32))
+    x = leaf(np.zeros(3, np.float32), gpu)
+    with nnmed.deterministic(True):
+        results = [nnmed.grad(x[index], x, dy.to(gpu))[0].numpy() for _ in range(3)]
+    expected = np.zeros(3, np.float32)
+    np.add.at(expected, index, dy.numpy())
+    for result in results:
+        np.testing.assert_array_equal(result, expected)
+    np.testing.assert_allclose(nnmed.grad(x[index], x, dy.to(gpu))[0].numpy(), expected, rtol=1e-5)
+
+
+def test_writing_where_the_last_value_is_not_known(gpu):
+    x, y = Tensor([1.0, 2.0, 3.0]).to(gpu), Tensor([1.0, 2.0, 3.0])
+    with nnmed.deterministic(True):
+        for tensor in (x, y):
+            tensor[:2] = 0.0
+            tensor[[True, False, True]] = 5.0
+        y[[0, 0]] = Tensor([6.0, 7.0])
+        for index in ([0, 0], Tensor([0, 0]), (..., np.array([1]))):
+            with pytest.raises(DeviceError, match="slices or a mask"):
+                x[index] = 7.0
+    assert (x.tolist(), y.tolist()) == ([5.0, 0.0, 5.0], [7.0, 0.0, 5.0])
+    x[[0]] = 7.0
+    assert x.tolist() == [7.0, 0.0, 5.0]
+
+
 def test_an_index_of_the_gpu_into_an_array_of_the_cpu(gpu):
     x, index = Tensor([1.0, 2.0, 3.0]), Tensor([2, 0]).to(gpu)
     assert x[index].tolist() == [3.0, 1.0]

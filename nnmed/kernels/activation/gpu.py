@@ -15,6 +15,7 @@ from nnmed.kernels.activation.gpu_softmax import (
     softmax_grad,
 )
 from nnmed.kernels.elementwise import dense, in_order
+from nnmed.kernels.packs import numbers_a_thread
 
 __all__ = [
     "dropout", "dropout_grad", "elu", "elu_grad", "erf", "erf_grad", "gelu", "gelu_grad", "glu",
@@ -57,7 +58,7 @@ def prelu(x, w):
 
 def prelu_grad(dy, x, w):
     """Return dy times 1 or w, and dy times 0 or x, where x is positive or not."""
-    return _join(_piecewise, "prelu_grad", (dy, x, w), 2)
+    return _join(_piecewise, "prelu_grad", (x, dy, w), 2)
 
 
 def threshold(x, threshold, value):
@@ -215,7 +216,7 @@ def glu(a, b):
 
 def glu_grad(dy, a, b):
     """Return dy * s and dy * a * s * (1 - s), s = sigmoid(b)."""
-    return _join(_smooth, "glu_grad", (dy, a, b), 2)
+    return _join(_smooth, "glu_grad", (a, b, dy), 2)
 
 
 def erf(x):
@@ -240,26 +241,22 @@ def gelu_grad(dy, x, approximate):
 
 
 def _map(source, kernel, x, *parameters):
-    """Return what a kernel makes of x, in the memory order of x."""
-    x, _ = dense(x)
-    y = empty_like(x)
-    source.for_each(kernel, x.dtype, x.size, x, y, *map(float, parameters))
-    return y
+    """Return what a kernel makes of x."""
+    return _join(source, kernel, (x,), 1, *parameters)[0]
 
 
 def _gradient(source, kernel, dy, x, *parameters):
-    """Return what a kernel makes of dy and x, in the memory order of x."""
-    x, order = dense(x)
-    dx = empty_like(x)
-    parameters = map(float, parameters)
-    source.for_each(kernel, x.dtype, x.size, in_order(dy, order), x, dx, *parameters)
-    return dx
+    """Return what a kernel makes of x and dy."""
+    return _join(source, kernel, (x, dy), 1, *parameters)[0]
 
 
-def _join(source, kernel, arrays, results: int):
-    """Return as many `results` as a kernel makes of arrays of one shape."""
+def _join(source, kernel, arrays, results: int, *parameters):
+    """Return as many `results` as a kernel makes of arrays, in the memory order of the first."""
     first, order = dense(arrays[0])
     arrays = [first, *(in_order(array, order) for array in arrays[1:])]
     made = tuple([empty_like(first) for _ in range(results)])
-    source.for_each(kernel, first.dtype, first.size, *arrays, *made)
+    each = numbers_a_thread(first.size, *arrays)
+    source.for_each(
+        kernel, first.dtype, first.size // each, *arrays, *made, *map(float, parameters), each
+    )
     return made

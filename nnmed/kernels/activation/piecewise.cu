@@ -1,6 +1,6 @@
 // Activation functions made of straight pieces, and their gradients: a sheet of formulas.
 //
-// A kernel is y = f(x) or dx = g(dy, x), element by element; elementwise.cuh says how threads
+// A kernel is y = f(x) or dx = g(x, dy), element by element; elementwise.cuh says how threads
 // meet elements and that copy bandwidth is the limit. A comparison with NaN is false: where NaN
 // shall stay, it is the last case.
 #include "elementwise.cuh"
@@ -34,17 +34,13 @@ GRADIENT1(hardshrink_grad, limit, -limit <= x && x <= limit ? real(0) : dy)
 MAP1(softshrink, limit, x > limit ? x - limit : x < -limit ? x + limit : 0 * x)
 
 // The slope w is learnt; it comes as an array of the shape of x.
-extern "C" __global__ void prelu(const real *x, const real *w, real *y, int n) {
-    int i = thread_number();
-    if (i >= n) return;
-    y[i] = x[i] > 0 ? x[i] : w[i] * x[i];
+extern "C" __global__ void prelu(const real *x, const real *w, real *y, int each, int n) {
+    map(each, n, [](real x, real w) { return x > 0 ? x : w * x; }, y, x, w);
 }
 
 extern "C" __global__ void prelu_grad(
-    const real *dy, const real *x, const real *w, real *dx, real *dw, int n
+    const real *x, const real *dy, const real *w, real *dx, real *dw, int each, int n
 ) {
-    int i = thread_number();
-    if (i >= n) return;
-    dx[i] = dy[i] * (x[i] > 0 ? real(1) : w[i]);
-    dw[i] = x[i] > 0 ? real(0) : dy[i] * x[i];
+    map(each, n, [](real x, real dy, real w) { return dy * (x > 0 ? real(1) : w); }, dx, x, dy, w);
+    map(each, n, [](real x, real dy) { return x > 0 ? real(0) : dy * x; }, dw, x, dy);
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnmed.kernels.elementwise import apply
+from nnmed.kernels.elementwise import apply, zeros
 
 _INTEGERS = {"f": np.dtype(np.int32), "d": np.dtype(np.int64)}
 
@@ -23,11 +23,11 @@ def relu_grad(dy, y):
     """Return dy where the output `y` is positive, 0 elsewhere.
 
     Read as integers, positive floats are positive, 0 is 0 and -0 is negative. Where `y` is
-    NaN its sign decides.
+    NaN its sign decides: one pass more, which would keep dy there, takes half as long again.
     """
 
     def chunk(dx, y, dy):
-        _one_where_positive(dx, y)
+        np.clip(_bits(y), 0, 1, out=_bits(dx))
         np.multiply(_bits(dx), _bits(dy), out=_bits(dx))
 
     return apply(chunk, y, dy)
@@ -154,7 +154,7 @@ def hardswish_grad(dy, x):
         np.multiply(x, 1 / 3, out=slope)
         np.add(slope, 0.5, out=slope)
         np.abs(x, out=dx)
-        keep(slope, slope, np.less(dx, 3))
+        keep(slope, slope, ~np.greater_equal(dx, 3))
         np.add(slope, np.greater_equal(x, 3), out=slope)
         np.multiply(slope, dy, out=dx)
 
@@ -198,17 +198,13 @@ def choose(y, x, above, below) -> None:
     """Write `above` into `y` where x > 0, `below` elsewhere, both exactly.
 
     `x` and `y` are 1-d arrays of one float dtype, `above` and `below` numbers or such arrays.
-    Where `x` is NaN its sign decides.
+    NaN is not above 0.
     """
     above, below = (_as_integer(number, x.dtype) for number in (above, below))
-    _one_where_positive(y, x)
+    np.fmax(x, zeros(x.size, x.dtype), out=y)  # 0 where NaN; perhaps -0, a negative integer
+    np.clip(_bits(y), 0, 1, out=_bits(y))
     np.multiply(_bits(y), above - below, out=_bits(y))
     np.add(_bits(y), below, out=_bits(y))
-
-
-def _one_where_positive(y, x) -> None:
-    """Write the integer 1 into the bits of `y` where x > 0, else 0."""
-    np.clip(_bits(x), 0, 1, out=_bits(y))
 
 
 def _clipped_plus_3(y, x) -> None:

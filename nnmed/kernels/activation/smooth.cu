@@ -1,6 +1,6 @@
 // Smooth activation functions and their gradients: a sheet of formulas.
 //
-// A kernel is y = f(x) or dx = g(dy, x), element by element; elementwise.cuh says how threads
+// A kernel is y = f(x) or dx = g(x, dy), element by element; elementwise.cuh says how threads
 // meet elements. An exp or tanh takes some tens of operations, which still hide behind memory
 // in float32, so copy bandwidth is the limit. Where an exp overflows, 1 / infinity = 0 is right.
 #include "elementwise.cuh"
@@ -55,29 +55,23 @@ GRADIENT3(
 
 MAP0(mish, x * tanh(log_one_plus_exp(x)))
 
-// dy (t + x (1 - t^2) sigmoid(x)), t = tanh(log(1 + exp(x))). Beyond 20, t is 1.
-extern "C" __global__ void mish_grad(const real *dy, const real *x, real *dx, int n) {
-    int i = thread_number();
-    if (i >= n) return;
-    real t = tanh(log_one_plus_exp(x[i]));
-    real curved = x[i] > 20 ? real(0) : x[i] * (1 - t * t) * sigmoid_of(x[i]);
-    dx[i] = dy[i] * (t + curved);
+// t + x (1 - t^2) sigmoid(x), t = tanh(log(1 + exp(x))). Beyond 20, t is 1.
+__device__ __forceinline__ real mish_slope(real x) {
+    real t = tanh(log_one_plus_exp(x));
+    return t + (x > 20 ? real(0) : x * (1 - t * t) * sigmoid_of(x));
 }
+GRADIENT0(mish_grad, dy * mish_slope(x))
 
-extern "C" __global__ void glu(const real *a, const real *b, real *y, int n) {
-    int i = thread_number();
-    if (i >= n) return;
-    y[i] = a[i] * sigmoid_of(b[i]);
+extern "C" __global__ void glu(const real *a, const real *b, real *y, int each, int n) {
+    map(each, n, [](real a, real b) { return a * sigmoid_of(b); }, y, a, b);
 }
 
 extern "C" __global__ void glu_grad(
-    const real *dy, const real *a, const real *b, real *da, real *db, int n
+    const real *a, const real *b, const real *dy, real *da, real *db, int each, int n
 ) {
-    int i = thread_number();
-    if (i >= n) return;
-    real s = sigmoid_of(b[i]);
-    da[i] = dy[i] * s;
-    db[i] = dy[i] * a[i] * s * sigmoid_of(-b[i]);
+    map(each, n, [](real b, real dy) { return dy * sigmoid_of(b); }, da, b, dy);
+    auto of_gate = [](real a, real b, real dy) { return dy * a * sigmoid_of(b) * sigmoid_of(-b); };
+    map(each, n, of_gate, db, a, b, dy);
 }
 
 MAP0(erf_of, erf(x))
@@ -90,10 +84,9 @@ GRADIENT0(gelu_grad, dy * (normal_cdf(x) + (abs(x) > 40 ? real(0) : x * normal_d
 
 MAP0(gelu_tanh, x * ((1 + tanh(gelu_argument(x))) / 2))
 
-extern "C" __global__ void gelu_tanh_grad(const real *dy, const real *x, real *dx, int n) {
-    int i = thread_number();
-    if (i >= n) return;
-    real t = tanh(gelu_argument(x[i]));
-    real curved = abs(x[i]) > 40 ? real(0) : x[i] * (1 - t * t) * gelu_slope(x[i]);
-    dx[i] = dy[i] * (1 + t + curved) / 2;
+__device__ __forceinline__ real gelu_tanh_slope(real x) {
+    real t = tanh(gelu_argument(x));
+    real curved = abs(x) > 40 ? real(0) : x * (1 - t * t) * gelu_slope(x);
+    return (1 + t + curved) / 2;
 }
+GRADIENT0(gelu_tanh_grad, dy * gelu_tanh_slope(x))

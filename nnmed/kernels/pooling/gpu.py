@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, prod
+from math import prod
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from nnmed.backend.arrays import (
     zeros_channels_last,
 )
 from nnmed.backend.cuda import THREADS, Source
+from nnmed.kernels.columns import blocks_of_columns, grid_of_warps
 from nnmed.kernels.packs import numbers_a_thread
 
 __all__ = [
@@ -24,8 +25,6 @@ __all__ = [
 _max, _average, _adaptive, _whole, _positions = (
     Source(__file__, f"{name}.cu") for name in ("max", "average", "adaptive", "whole", "positions")
 )
-# What whole.cu calls LANES; blocks that keep a card busy, and pixels that make one worth while.
-_LANES, _BLOCKS, _PIXELS = 32, 1024, 64
 
 
 def max_pool2d(x, kernel, stride, padding, dilation, output_size, need_codes=True):
@@ -86,7 +85,7 @@ def adaptive_max_pool2d(x, output_size):
 def adaptive_avg_pool2d(x, output_size):
     """Return the mean of each of ``output_size`` windows."""
     x, y = as_channels_last(x), _empty(x, output_size)
-    if tuple(output_size) == (1, 1):
+    if tuple(output_size) == (1, 1) and x.size:
         _set_means(x, y)
     else:
         _for_each(_adaptive, "adaptive_average", (x,), (y,), *x.shape[2:], *output_size)
@@ -136,14 +135,17 @@ def gather_plane(x, indices):
 
 
 def _set_means(x, y):
-    """Set `y` to the means of whole pictures."""
+    """Set `y` to the means of whole pictures, which are not empty."""
     (images, channels), pixels = x.shape[:2], prod(x.shape[2:])
-    blocks = ceil(channels / _LANES) * images
-    each = ceil(pixels / max(1, min(_BLOCKS // max(1, blocks), pixels // _PIXELS)))
-    parts = array_module(x).empty((ceil(pixels / each), images, channels), x.dtype)
-    grid = blocks, len(parts)
-    _whole.launch("sum_parts", x.dtype, grid, (THREADS,), x, parts, images, pixels, channels, each)
-    _whole.for_each("mean_of_parts", x.dtype, y.size, parts, y, len(parts), pixels)
+    each = numbers_a_thread(channels, x)
+    lanes, length, grid = blocks_of_columns(images, pixels, channels, each)
+    parts = array_module(x).empty((images * channels, grid[1], 2))
+    _whole.launch(
+        "sums", x.dtype, grid, (THREADS,), x, parts, pixels, channels, lanes, length, each
+    )
+    _whole.launch(
+        "means", x.dtype, grid_of_warps(y.size), (THREADS,), parts, y, grid[1], pixels, y.size
+    )
 
 
 def _for_each(source, kernel, inputs, results, *arguments):

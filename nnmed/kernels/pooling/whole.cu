@@ -1,47 +1,39 @@
-// The mean of each channel over whole pictures (images, pixels, C).
+// The mean of each channel over whole pictures (images, pixels, C): sums down the columns of
+// matrices, of which columns.cuh says how blocks and threads divide them.
 //
-// Blocks do not wait for one another, so two kernels: in the first a block of 8 warps adds up a
-// part of the pixels of 32 channels, in the second a thread adds up the parts of a channel. Each
-// in one order: the same bits every time.
-//
-//              channel 0 1 2 ... 31          a warp reads 32 neighbours in memory
-//     pixel 0          . . . ... .   warp 0
-//     pixel 1          . . . ... .   warp 1
-//       ...                                  then the eight of a channel are added
-//     pixel 7          . . . ... .   warp 7
+//     channels      0..3  | 4..7 | .. C-1
+//     pixel 0       thread 0   1   ..           a thread goes on down its part of the pixels
+//     pixel 1       thread lanes   ..
+//       ...                                     then a warp adds up the parts of a channel
 //
 // Bytes: a number read, and one addition, for each number. Limit: the bandwidth of reading.
-#include "common.cuh"
+#include "columns.cuh"
 
-constexpr int LANES = 32, WARPS = 8;
-
-// parts: (parts, images, C); blocks: (channels of an image, images after each other; parts).
-extern "C" __global__ void sum_parts(
-    const real *x, real *parts, int images, int pixels, int channels, int each
-) {
-    __shared__ real sums[WARPS][LANES];
-    int blocks = (channels + LANES - 1) / LANES, image = blockIdx.x / blocks;
-    int lane = threadIdx.x % LANES, warp = threadIdx.x / LANES;
-    int c = blockIdx.x % blocks * LANES + lane, first = blockIdx.y * each;
-    real sum = 0;
-    if (c < channels) {
-        for (int p = first + warp; p < min(pixels, first + each); p += WARPS) {
-            sum += x[(image * pixels + p) * channels + c];
-        }
+// Every second row of a thread goes to a second sum, which need not wait for the first.
+template <int N>
+__device__ __forceinline__ void sums_of_part(const real *x, double *parts, const Columns &at) {
+    Sums<N> sums = {Pack<real, N>::of(0), Pack<real, N>::of(0)};
+    int row = at.first;
+#pragma unroll 2
+    for (; row + at.step < at.last; row += 2 * at.step) {
+        add(sums.first, read_pack<N>(x + at.at(row)), 1);
+        add(sums.second, read_pack<N>(x + at.at(row + at.step)), 1);
     }
-    sums[warp][lane] = sum;
-    __syncthreads();
-    if (warp > 0 || c >= channels) return;
-    for (int w = 1; w < WARPS; w++) sum += sums[w][lane];
-    parts[(blockIdx.y * images + image) * channels + c] = sum;
+    if (row < at.last) add(sums.first, read_pack<N>(x + at.at(row)), 1);
+    write_sums(sums, at, parts);
 }
 
-extern "C" __global__ void mean_of_parts(
-    const real *parts, real *y, int count, int pixels, int n
+extern "C" __global__ void sums(
+    const real *x, double *parts, int pixels, int channels, int lanes, int length, int each
 ) {
-    int i = thread_number();
+    Columns at(pixels, channels, lanes, length, each);
+    if (each == 4) sums_of_part<4>(x, parts, at);
+    else sums_of_part<1>(x, parts, at);
+}
+
+extern "C" __global__ void means(const double *parts, real *y, int count, int pixels, int n) {
+    int i = thread_number() / 32;
     if (i >= n) return;
-    real sum = 0;
-    for (int part = 0; part < count; part++) sum += parts[part * n + i];
-    y[i] = sum / pixels;
+    double2 sums = sum_of_parts(parts + i * count * 2, count);
+    if (threadIdx.x % 32 == 0) y[i] = (sums.x + sums.y) / pixels;
 }

@@ -117,7 +117,7 @@ class LayerNorm(_Affine):
         )
 
     def forward(self, input):
-        """Normalise (..., *normalized_shape); the shape stays."""
+        """Normalise ``(..., *normalized_shape)``; the shape stays."""
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self):
@@ -162,7 +162,7 @@ class RMSNorm(Module):
             init.ones_(self.weight)
 
     def forward(self, input):
-        """Normalise (..., *normalized_shape); the shape stays."""
+        """Normalise ``(..., *normalized_shape)``; the shape stays."""
         return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self):

@@ -93,7 +93,7 @@ class MSELoss(Module):
 
 
 class L1Loss(Module):
-    """|input - target|."""
+    """``|input - target|``."""
 
     def __init__(self, *, reduction: str = "mean"):
         super().__init__()
@@ -105,7 +105,7 @@ class L1Loss(Module):
 
 
 class SmoothL1Loss(Module):
-    """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2."""
+    """``d^2 / (2 beta)`` where ``d = |input - target| < beta``, else ``d - beta / 2``."""
 
     def __init__(self, *, reduction: str = "mean", beta: float = 1.0):
         super().__init__()

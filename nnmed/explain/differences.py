@@ -1,0 +1,162 @@
+"""The gradient of one op against central differences of its forward, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnmed.autograd import Tensor, enable_grad, no_grad
+from nnmed.backend import precision
+from nnmed.backend.arrays import to_device
+from nnmed.explain.clone import fresh_in_float64
+from nnmed.explain.step import Step
+
+_ALLOWED = 1e-5  # relative to the norm of the terms g_i v_i
+_ALL_ENTRIES = 20_000  # up to so many numbers computed, every entry of an input is moved
+_DIRECTIONS = 2
+
+
+class Point:
+    """An op in float64, at a point near the real one that has no ties and no kinks.
+
+    Attributes
+    ----------
+    gradients : dict of int to array
+        By input, of the sum of `weights` times the output.
+    is_finite : bool
+        Whether a point was found at which all numbers are finite.
+    """
+
+    def __init__(self, step: Step, rng):
+        self.step, self.op, self.device, self.rng = step, step.op, step.device, rng
+        self.needs = [item.gradient is not None for item in step.inputs]
+        values = [_numpy(array) for array in step._values.inputs(step.index)]
+        near = [_near(x, item.shape, rng) for x, item in zip(values, step.inputs)]
+        # Probabilities, logarithms and roots take numbers between 0 and 1.
+        drawn = [_drawn(x, item.shape, rng) for x, item in zip(values, step.inputs)]
+        for self.inputs in (near, drawn):
+            y = self.forward(self.inputs)
+            self.weights = self.away_from_zero(y.shape)
+            self.gradients = self.backward(self.weights)
+            arrays = (y, *self.gradients.values())
+            self.is_finite = all(np.isfinite(array).all() for array in arrays)
+            if self.is_finite:
+                break
+        # Rounding and curvature are in balance for steps of this size.
+        self.h = 10 * np.sqrt(np.finfo(y.dtype).eps)
+        self.noise = 100 * np.finfo(y.dtype).eps * np.linalg.norm(self.weights * y) / self.h
+
+    def wrong_entry(self):
+        """Return (input, entry, gradient, central difference) of a wrong entry, or None."""
+        for position, gradient in self.gradients.items():
+            for direction in self.directions(position):
+                if self.disagrees(position, direction):
+                    entry = self.worst_entry(position, direction)
+                    alone = np.zeros_like(direction)
+                    alone[entry] = direction[entry]
+                    expected = self.difference(position, alone) / direction[entry]
+                    name = self.step.inputs[position].name
+                    return name, entry, float(gradient[entry]), float(expected)
+        return None
+
+    def forward(self, inputs) -> np.ndarray:
+        """Return the output at a point."""
+        with no_grad(), precision.multiplying_in("float32"):
+            y = fresh_in_float64(self.op)(*[self.tensor(x) for x in inputs])
+        return _numpy(y._array)
+
+    def backward(self, dy) -> dict[int, np.ndarray]:
+        """Return the gradients at the point, by the backward that can be recorded."""
+        with enable_grad(), precision.multiplying_in("float32"):
+            node = fresh_in_float64(self.op)
+            y = node(*[self.tensor(x, need) for x, need in zip(self.inputs, self.needs)])
+            gradients = node.backward(Tensor._wrap(to_device(dy.astype(y.dtype), y.device)))
+        if not isinstance(gradients, tuple):
+            gradients = (gradients,)
+        return {
+            position: np.zeros_like(self.inputs[position]) if g is None else _numpy(g._array)
+            for position, (g, need) in enumerate(zip(gradients, self.needs))
+            if need
+        }
+
+    def tensor(self, array, requires_grad=False) -> Tensor:
+        """Return an input on the op's device."""
+        array = np.asarray(array)  # NumPy makes 0-d results scalars
+        return Tensor._wrap(to_device(array, self.device)).requires_grad_(requires_grad)
+
+    def directions(self, position):
+        """Yield directions along which an input is moved: entry by entry, or random ones.
+
+        An entry moves in proportion to its size, so that none crosses zero.
+        """
+        x = self.inputs[position]
+        if x.size * (x.size + self.weights.size) <= _ALL_ENTRIES:
+            for entry in np.ndindex(x.shape):
+                direction = np.zeros_like(x)
+                direction[entry] = np.abs(x[entry])
+                yield direction
+        else:
+            for _ in range(_DIRECTIONS):
+                yield self.away_from_zero(x.shape) * np.abs(x)
+
+    def difference(self, position, direction) -> float:
+        """Return the derivative along a direction by central differences."""
+        outputs = []
+        for step in (self.h, -self.h):
+            inputs = list(self.inputs)
+            inputs[position] = inputs[position] + step * direction
+            outputs.append(self.forward(inputs))
+        return ((outputs[0] - outputs[1]) * self.weights).sum() / (2 * self.h)
+
+    def away_from_zero(self, shape) -> np.ndarray:
+        """Return random numbers of both signs, so that no entry counts for little."""
+        return np.asarray(self.rng.uniform(0.5, 1, shape) * self.rng.choice([-1.0, 1.0], shape))
+
+    def error(self, position, direction) -> float:
+        """Return how far gradient and difference are apart along a direction."""
+        analytic = (self.gradients[position] * direction).sum()
+        return abs(analytic - self.difference(position, direction))
+
+    def disagrees(self, position, direction) -> bool:
+        """Tell whether they are further apart than rounding explains."""
+        terms = np.linalg.norm(self.gradients[position] * direction)
+        return not self.error(position, direction) <= _ALLOWED * terms + self.noise
+
+    def worst_entry(self, position, direction) -> tuple[int, ...]:
+        """Halve a direction, following the larger error, down to one entry."""
+        entries = np.flatnonzero(direction)
+        while len(entries) > 1:
+            halves = np.array_split(entries, 2)
+            parts = []
+            for half in halves:
+                part = np.zeros_like(direction)
+                part.flat[half] = direction.flat[half]
+                parts.append(self.error(position, part))
+            entries = halves[int(parts[1] > parts[0])]
+        return tuple(int(i) for i in np.unravel_index(entries[0], direction.shape))
+
+
+def _numpy(array):
+    return None if array is None else to_device(array, "cpu")
+
+
+def _near(x, shape, rng):
+    """Return `x` in float64, every entry a tenth of the way to a number of x's own range.
+
+    That breaks ties, leaves kinks, and stays where the op is defined. Integers stay.
+    """
+    if x is not None and x.dtype.kind != "f":
+        return x
+    if x is None or not np.isfinite(x).all():
+        return _drawn(x, shape, rng)
+    x = x.astype(np.float64)
+    low, high = x.min(), x.max()
+    if low == high:
+        margin = 0.1 * abs(low) or 0.1
+        low, high = low - margin, high + margin
+    return np.asarray(x + 0.1 * (rng.uniform(low, high, shape) - x))
+
+
+def _drawn(x, shape, rng):
+    if x is not None and x.dtype.kind != "f":
+        return x
+    return np.asarray(rng.uniform(0.1, 0.9, shape))

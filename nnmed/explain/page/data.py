@@ -1,0 +1,103 @@
+"""A derivation as data for the page."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from pathlib import Path
+
+from latex2mathml.converter import convert
+
+from nnmed.explain.page.arrays import pack
+from nnmed.explain.page.reach import reach
+
+
+def run_data(derivation) -> dict:
+    """Return steps, tensors and arrays of a derivation, fit for JSON.
+
+    A tensor is the output of a step (``s3``), a leaf (``l0``) or a constant (``c3.1``).
+    """
+    leaves = {leaf: f"l{number}" for number, leaf in enumerate(derivation.leaves)}
+    collected = _Collected()
+    for leaf, key in leaves.items():
+        collected.add_tensor(key, leaf.name, leaf.tensor.shape, None)
+        collected.add_array(f"g{key}", leaf.gradient)
+    for step in derivation:
+        collected.add_tensor(f"s{step.index}", step.name, step.shape, step.index)
+    steps = [_step(step, leaves, collected) for step in derivation]
+    return {"steps": steps, "tensors": collected.tensors, "arrays": collected.arrays}
+
+
+class _Collected:
+    """Tensors and arrays by their names on the page."""
+
+    def __init__(self):
+        self.tensors: dict[str, dict] = {}
+        self.arrays: dict[str, dict] = {}
+
+    def add_tensor(self, key: str, name: str, shape, step: int | None) -> None:
+        about = {"name": name, "shape": list(shape), "step": step}
+        self.tensors.setdefault(key, {**about, "array": key, "gradient": f"g{key}"})
+
+    def add_array(self, key: str, array) -> None:
+        if array is not None and key not in self.arrays:
+            self.arrays[key] = pack(array)
+
+
+def _step(step, leaves, collected) -> dict:
+    output = f"s{step.index}"
+    collected.add_array(output, step.output_value)
+    collected.add_array(f"g{output}", step.gradient)
+    values = step.input_values
+    inputs = [
+        _input(step, position, item, values[position], leaves, collected)
+        for position, item in enumerate(step.inputs)
+    ]
+    return {
+        "order": step.op.order,
+        "op": step.op_name,
+        "layer": step.layer,
+        "file": Path(step.file).name,
+        "line": step.line,
+        "source": step.source,
+        "forward": _mathml(step.forward_latex),
+        "inputs": inputs,
+        "output": output,
+        "gradient": f"g{output}",
+        "summed": len(step.contributions),
+        "saved": [{"what": item.what, "shape": list(item.shape)} for item in step.saved],
+        "check": _check(step.check),
+        "numbers": step.numbers,
+        "code": step.op_name,
+        "reach": reach(step),
+    }
+
+
+def _input(step, position, item, value, leaves, collected) -> dict:
+    if item.source is not None:
+        tensor = f"s{item.source}"
+    elif item.leaf is not None:
+        tensor = leaves[item.leaf]
+    else:
+        tensor = f"c{step.index}.{position}"
+        collected.add_tensor(tensor, "", item.shape, None)
+    collected.add_array(tensor, value)
+    gradient = None
+    if item.gradient is not None:
+        gradient = f"e{step.index}.{position}"
+        collected.add_array(gradient, item.gradient)
+    formula = _mathml(item.formula) if item.formula and gradient else ""
+    return {"name": item.name, "tensor": tensor, "formula": formula, "gradient": gradient}
+
+
+def _check(check) -> dict | None:
+    return None if check is None else {"verdict": check.verdict, "message": check.message}
+
+
+def _mathml(latex: str) -> str:
+    return convert(latex, display="block")
+
+
+def code_of(derivation) -> dict[str, str]:
+    """Return the source of each kind of op: what its forward and its backward do."""
+    return {step.op_name: textwrap.dedent(inspect.getsource(type(step.op))) for step in derivation}

@@ -1,0 +1,115 @@
+// A figure of one array: heat map, colour bar, choice of picture, the number under the pointer.
+
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (key in made && key !== "list") made[key] = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+// Up to so many numbers are written out below their picture.
+const FEW = 9;
+
+// Which picture of each array was chosen last, so that it stays from step to step.
+const chosenPicture = new Map();
+
+// `about` is {name, key, tensor}: what it is called, where it is in the page, what can be followed.
+function arrayFigure(array, about, follow, region) {
+  if (!array) {
+    return element("figure", {}, element("figcaption", {}, `${about.name}: ${text("not_kept")}`));
+  }
+  const which = Math.min(chosenPicture.get(about.key) ?? 0, array.labels.length - 1);
+  const map = element("canvas", { className: "map", tabIndex: 0 });
+  map.setAttribute("role", "img");
+  const overlay = element("canvas", { className: "mark" });
+  overlay.style.cssText = "position:absolute;left:0;top:0;pointer-events:none";
+  const reading = element("div", { className: "reading" });
+  const scale = element("canvas");
+  const ends = element("div", { className: "scale" });
+  let picture, cursor = [0, 0];
+
+  function show(number) {
+    chosenPicture.set(about.key, number);
+    picture = pictureOf(array, number);
+    const limit = limitOf(picture.numbers);
+    draw(map, picture, limit);
+    const height = `${Math.max(72, parseFloat(map.style.height))}px`;
+    drawScale(scale, limit);
+    scale.style.height = ends.style.height = height;
+    drawRegion(overlay, map, region === undefined ? null : inPicture(array, region));
+    ends.replaceChildren(...[limit, 0, -limit].map((end) => element("span", {}, format(end))));
+    reading.textContent = picture.numbers.length <= FEW ? written(picture) : "";
+    map.setAttribute("aria-label", describe(array, about));
+  }
+  function read([row, column]) {
+    cursor = [row, column];
+    const index = indexAt(array, currentPicture(), row, column);
+    const place = array.norm && currentPicture() === 0 ? `norm[:, ${index.slice(-2)}]` : `[${index}]`;
+    reading.textContent = `${place} = ${format(picture.numbers[row * picture.columns + column])}`;
+  }
+  const currentPicture = () => chosenPicture.get(about.key) ?? 0;
+  function place(event) {
+    const box = map.getBoundingClientRect();
+    const row = Math.floor((event.clientY - box.top) / box.height * picture.rows);
+    const column = Math.floor((event.clientX - box.left) / box.width * picture.columns);
+    return [Math.max(0, Math.min(picture.rows - 1, row)), Math.max(0, Math.min(picture.columns - 1, column))];
+  }
+  function chooseCursor() {
+    const isNorm = array.norm && currentPicture() === 0;
+    follow(about.tensor, indexAt(array, isNorm ? 1 : currentPicture(), ...cursor));
+  }
+  map.addEventListener("pointermove", (event) => read(place(event)));
+  map.addEventListener("click", (event) => { read(place(event)); chooseCursor(); });
+  map.addEventListener("keydown", (event) => {
+    const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (move) {
+      read([Math.max(0, Math.min(picture.rows - 1, cursor[0] + move[0])),
+        Math.max(0, Math.min(picture.columns - 1, cursor[1] + move[1]))]);
+    } else if (event.key === "Enter") chooseCursor();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();  // the page's own arrow keys go from step to step
+  });
+
+  const choice = array.labels.length > 1
+    ? element("label", {}, `${text("channel")} `, element("select", {
+        onchange: (event) => { show(+event.target.value); read(cursor); },
+      }, ...array.labels.map((label, i) => element("option", { value: i, selected: i === which },
+        label === "norm" ? text("all_channels") : label))))
+    : null;
+  const strides = Math.max(...array.stride);
+  const figure = element("figure", {},
+    element("figcaption", {}, element("strong", {}, about.name), ` ${shapeText(array.shape)}`,
+      strides > 1 ? ` · ${text("shown", { stride: strides })}` : ""),
+    element("div", { className: "picture" },
+      element("div", { style: "position:relative" }, map, overlay), scale, ends),
+    choice, reading, statisticsTable(array.statistics));
+  figure.querySelector(".picture > div").style.position = "relative";
+  show(which);
+  return figure;
+}
+
+function written({ rows, columns, numbers }) {
+  const line = (row) => Array.from(numbers.subarray(row * columns, (row + 1) * columns), format).join("  ");
+  return Array.from({ length: rows }, (_, row) => line(row)).join("\n");
+}
+
+function describe(array, about) {
+  const s = array.statistics;
+  const numbers = s ? `, ${text("norm")} ${format(s.norm)}, ${text("mean")} ${format(s.mean)}, ` +
+    `${text("smallest")} ${format(s.min)}, ${text("largest")} ${format(s.max)}` : "";
+  return `${about.name} ${shapeText(array.shape)}${numbers}`;
+}
+
+function statisticsTable(statistics) {
+  if (!statistics) return null;
+  const cells = [["norm", "norm"], ["mean", "mean"], ["smallest", "min"], ["largest", "max"]];
+  const rows = cells.map(([key, name]) => [text(key), format(statistics[name])]);
+  rows.push([text("zeros"), `${(100 * statistics.zeros).toPrecision(3)} %`]);
+  return element("table", {}, element("tbody", {}, ...rows.map(([name, value]) =>
+    element("tr", {}, element("th", { scope: "row" }, name), element("td", { className: "number" }, value)))));
+}

@@ -1,0 +1,158 @@
+// The page: which step and which run are shown, what is followed, and the controls.
+
+const page = JSON.parse(document.getElementById("data").textContent);
+const state = { number: 0, run: 0, followed: null };
+const controls = Object.fromEntries(["previous", "next", "position", "find", "run", "theme", "language"]
+  .map((id) => [id, document.getElementById(id)]));
+const trail = document.getElementById("trail");
+
+// The run that is shown; the third is the difference of two.
+function shownRun() {
+  if (state.run < 2) return page.runs[state.run];
+  const [a, b] = page.runs, arrays = {};
+  for (const key of Object.keys(a.arrays)) {
+    const beside = b.arrays[key];
+    arrays[key] = beside && String(beside.shape) === String(a.arrays[key].shape)
+      ? difference(b.arrays[key], a.arrays[key]) : null;
+  }
+  return { ...a, arrays };
+}
+
+function go(number) {
+  const count = page.runs[0].steps.length;
+  state.number = Math.max(0, Math.min(count - 1, number));
+  show();
+  const step = page.runs[0].steps[state.number];
+  document.getElementById("status").textContent =
+    `${text("step", { number: state.number, last: count - 1 })}: ${step.op} ${step.layer || ""}`;
+}
+
+function follow(tensor, index) {
+  state.followed = { tensor, index };
+  show();
+  document.getElementById("status").textContent = trail.querySelector("h3")?.textContent || "";
+}
+
+function stopFollowing() {
+  state.followed = null;
+  show();
+}
+
+function show() {
+  const run = shownRun(), { followed } = state;
+  const regions = followed ? trailOf(run, followed.tensor, followed.index) : null;
+  showStep(run, state.number, go, follow, regions);
+  if (!followed) panel.prepend(element("p", { className: "soft" }, text("hint")));
+  markChosen(state.number);
+  markFollowed(regions);
+  showTrail(run, regions);
+  controls.position.textContent = text("position", { number: state.number, last: run.steps.length - 1 });
+  controls.find.value = state.number;
+  controls.previous.disabled = state.number === 0;
+  controls.next.disabled = state.number === run.steps.length - 1;
+}
+
+// The number of an array at an index, or the nearest one that the page shows.
+function numberAt(array, index) {
+  if (!array) return null;
+  const depth = array.places.length ? array.places.at(-1).length : 0;
+  let which = array.places.findIndex((place, i) => !(array.norm && i === 0) &&
+    place.every((value, axis) => value === index[axis]));
+  if (which < 0) return null;
+  const [row, column] = array.axes.length === 2
+    ? [Math.floor(index[depth] / array.stride[0]), Math.floor(index[depth + 1] / array.stride[1])]
+    : [0, array.axes.length ? Math.floor(index[depth] / array.stride[1]) : 0];
+  return pictureOf(array, which).numbers[row * array.columns + column];
+}
+
+function showTrail(run, regions) {
+  trail.hidden = !regions;
+  if (!regions) return trail.replaceChildren();
+  const { tensor, index } = state.followed, about = run.tensors[tensor];
+  const gradient = numberAt(run.arrays[about.gradient], index);
+  const rows = run.steps.map((step, number) => [step, number])
+    .filter(([step]) => regions.has(step.output)).reverse()
+    .map(([step, number]) => element("tr", {},
+      element("td", {}, element("button", { type: "button", className: "step", onclick: () => go(number) },
+        `${number}: ${step.op} ${step.layer || ""}`)),
+      element("td", {}, regionText(regions.get(step.output))),
+      element("td", { className: "number" }, format(largestIn(run, step, regions.get(step.output))))));
+  trail.replaceChildren(
+    element("h3", {}, text("trail", { name: about.name || tensor, place: `[${index}]` }), " ",
+      element("button", { type: "button", id: "stop", onclick: stopFollowing }, text("stop"))),
+    element("p", {}, `${text("value")} ${format(numberAt(run.arrays[about.array], index))}. `,
+      gradient === null ? "" : text("effect", { gradient: format(gradient) })),
+    element("table", {}, element("thead", {}, element("tr", {},
+      element("th", {}, text("find")), element("th", {}, text("region")),
+      element("th", { className: "number" }, `max |∂L/∂y|`))), element("tbody", {}, ...rows)));
+}
+
+// The largest gradient of a step's output in a region, of all pictures.
+function largestIn(run, step, region) {
+  const array = run.arrays[step.gradient];
+  if (!array) return null;
+  const marked = inPicture(array, region);
+  let largest = 0;
+  array.labels.forEach((label, which) => {
+    if (label === "norm") return;
+    const { columns, numbers } = pictureOf(array, which);
+    numbers.forEach((value, i) => {
+      const row = Math.floor(i / columns), column = i % columns;
+      const inside = !marked || (row >= marked[0] && row <= marked[1] && column >= marked[2] && column <= marked[3]);
+      if (inside && Math.abs(value) > largest) largest = Math.abs(value);
+    });
+  });
+  return largest;
+}
+
+function showTexts() {
+  document.documentElement.lang = language;
+  for (const holder of document.querySelectorAll("[data-text]")) holder.textContent = text(holder.dataset.text);
+  document.getElementById("title").textContent = page.title;
+  document.getElementById("summary").textContent = page.summary[language];
+  controls.previous.textContent = text("previous");
+  controls.next.textContent = text("next");
+  for (const [id, key] of [["zoom-in", "zoom_in"], ["zoom-out", "zoom_out"], ["zoom-all", "zoom_all"]]) {
+    document.getElementById(id).setAttribute("aria-label", text(key));
+    document.getElementById(id).title = text(key);
+  }
+  const options = (select, pairs) => {
+    const value = select.value;
+    select.replaceChildren(...pairs.map(([value, label]) => element("option", { value }, label)));
+    if (pairs.some(([known]) => String(known) === value)) select.value = value;
+  };
+  options(controls.find, page.runs[0].steps.map((step, i) => [i, `${i}: ${step.op} ${step.layer || ""}`]));
+  options(controls.theme, ["auto", "light", "dark"].map((name) => [name, text(name)]));
+  options(controls.run, ["this", "other", "difference"].map((name, i) => [i, text(name)]));
+  labelNodes();
+}
+
+controls.previous.addEventListener("click", () => go(state.number - 1));
+controls.next.addEventListener("click", () => go(state.number + 1));
+controls.find.addEventListener("change", () => go(+controls.find.value));
+controls.run.addEventListener("change", () => { state.run = +controls.run.value; show(); });
+controls.theme.addEventListener("change", () => {
+  if (controls.theme.value === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = controls.theme.value;
+  show();
+});
+controls.language.addEventListener("change", () => {
+  language = controls.language.value;
+  showTexts();
+  show();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.target.matches("select, input")) return;
+  const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+  if (by) {
+    event.preventDefault();
+    go(state.number + by);
+  } else if (event.key === "Escape") stopFollowing();
+});
+
+document.getElementById("run-choice").hidden = page.runs.length < 2;
+controls.language.value = language;
+prepareGraph(go);
+showTexts();
+showAll();
+go(0);

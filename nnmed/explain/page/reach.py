@@ -1,0 +1,35 @@
+"""How far a number reaches through one op: what the page needs to follow it."""
+
+from __future__ import annotations
+
+from nnmed import ops
+
+# Ops whose output at a place depends on that place of their inputs alone, if shapes are equal,
+# are told by exclusion: these look at the whole map.
+_WHOLE = ("BatchNorm", "GroupNorm", "LayerNorm", "Softmax", "LogSoftmax", "MatMul", "Linear")
+
+
+def reach(step) -> dict:
+    """Return which places of the output depend on a place of the first input.
+
+    ``{"kind": "same"}``, ``{"kind": "all"}``, or kernel, stride, padding before and dilation of
+    the windows, with the kind ``"window"`` or, for a transposed convolution, ``"transposed"``.
+    """
+    op, shape = step.op, step.inputs[0].shape if step.inputs else ()
+    if isinstance(op, (ops.conv.Conv, ops.conv.ConvTranspose)) and len(shape) == 4:
+        stride, padding, dilation, _ = op.windows
+        kind = "window" if isinstance(op, ops.conv.Conv) else "transposed"
+        return _windows(kind, step.inputs[1].shape[2:], stride, padding, dilation)
+    if isinstance(op, (ops.pooling_ops.MaxPool2d, ops.pooling_ops.AvgPool2d)):
+        kernel, stride, padding, *dilation = op.windows
+        return _windows("window", kernel, stride, padding, *(dilation or [(1, 1)]))
+    same = len(shape) >= 3 and shape[-2:] == step.shape[-2:] and op.name not in _WHOLE
+    return {"kind": "same" if same else "all"}
+
+
+def _windows(kind, kernel, stride, padding, dilation) -> dict:
+    before = [ends if isinstance(ends, int) else ends[0] for ends in padding]
+    return {
+        "kind": kind, "kernel": list(kernel), "stride": list(stride), "before": before,
+        "dilation": list(dilation),
+    }  # fmt: skip

@@ -1,0 +1,90 @@
+"""Note when each op runs, how long it takes, and in which layer."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from time import perf_counter
+
+from nnmed.autograd.op import observers
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was noted when an op ran.
+
+    Attributes
+    ----------
+    began, ended : float
+        When forward ran, in seconds of ``time.perf_counter()``. On a GPU: until the kernels
+        were launched.
+    layer : str
+        Name of the module that ran it, as in ``model.named_modules()``; empty if unknown.
+    """
+
+    began: float
+    ended: float
+    layer: str
+
+    @property
+    def seconds(self) -> float:
+        """How long forward took."""
+        return self.ended - self.began
+
+
+class recording:
+    """Context manager: note times, and the layers of `model`, while a graph is made.
+
+    What is noted comes back in the steps of :func:`nnmed.explain`. Only this thread is watched.
+
+    Parameters
+    ----------
+    model : Module, optional
+        Its submodules are the layers.
+
+    Examples
+    --------
+    >>> import nnmed
+    >>> x = nnmed.Tensor([1.0, 2.0], requires_grad=True)
+    >>> with nnmed.recording():
+    ...     loss = (x * x).sum()
+    >>> nnmed.explain(loss).step(0).forward_seconds > 0
+    True
+    """
+
+    def __init__(self, model=None):
+        self.model = model
+
+    def __enter__(self):
+        self._thread = threading.get_ident()
+        self._running = [""]  # names of the modules that are running, the innermost last
+        self._handles = []
+        for name, module in [] if self.model is None else self.model.named_modules():
+            self._watch(name, module)
+        observers.append(self)
+        return self
+
+    def __exit__(self, *exception):
+        observers.remove(self)
+        for handle in self._handles:
+            handle.remove()
+
+    def _watch(self, name, module) -> None:
+        def enter(module, arguments):
+            self._running.append(name)
+
+        def leave(module, arguments, output):
+            self._running.pop()
+
+        self._handles += [
+            module.register_forward_pre_hook(enter),
+            module.register_forward_hook(leave),
+        ]
+
+    def forward(self, op, inputs, output) -> None:
+        """Note an op that has just run."""
+        if output._op is op and self._thread == threading.get_ident():
+            op.record = Record(op.began, perf_counter(), self._running[-1])
+
+    def backward(self, op, dy, gradients) -> None:
+        """Nothing is to be noted: :func:`nnmed.explain` watches backward itself."""

@@ -1,0 +1,140 @@
+"""Check a step of backward on its own, in float64.
+
+Two questions are asked.
+
+Is the formula right? The op runs again in float64 near the real point, and the gradient that
+its backward gives there is compared with central differences of its forward:
+(f(x + h v) - f(x - h v)) / 2h. Small inputs are moved entry by entry, large ones along random
+directions v; where one fails, halving it finds the entry (:mod:`nnmed.explain.differences`).
+
+Did backward follow it? The gradient that the step gave, in float32 and by the fused kernels, is
+compared entry by entry with the formula in float64, put on what the op had kept. A sum of terms
+of both signs is off by the size of its terms, not of its result: what the formula gives for dy
+with random signs tells that size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnmed.autograd import Tensor, enable_grad
+from nnmed.backend import precision, random
+from nnmed.backend.arrays import to_device
+from nnmed.explain.clone import in_float64, node_in_float64
+from nnmed.explain.differences import Point
+from nnmed.explain.step import Step
+
+# Allowed error, relative to the terms of a sum: for float32 arrays by the format of products.
+_ALLOWED = {"float32": 1e-4, "tfloat32": 1e-2, "float16": 1e-2, "bfloat16": 6e-2}
+_ALLOWED_FLOAT64 = 1e-9
+
+
+@dataclass(frozen=True)
+class Check:
+    """The verdict on a step.
+
+    Attributes
+    ----------
+    verdict : {"passed", "failed", "skipped"}
+    error : float
+        Largest difference between the gradients of the step and the formula in float64,
+        relative to the terms that they are the sum of.
+    input : str
+        Name of the input for which it is largest, or which fails.
+    entry : tuple of int or None
+        Where in that input's gradient.
+    value, expected : float
+        What backward gives there, and what it should.
+    message : str
+        Why it failed or was skipped, in a sentence; empty if it passed.
+    """
+
+    verdict: str
+    error: float = 0.0
+    input: str = ""
+    entry: tuple[int, ...] | None = None
+    value: float = np.nan
+    expected: float = np.nan
+    message: str = ""
+
+
+def check_step(step: Step) -> Check:
+    """Answer both questions for a step.
+
+    Raises GradientError if a tensor that the op kept was changed in place since.
+    """
+    from nnmed.nn.hooks import GradientProbe  # loads all layers
+
+    if isinstance(step.op, GradientProbe):
+        return Check("skipped", message="a hook may change this gradient")
+    if not np.prod(step.shape) or not all(np.prod(item.shape) for item in step.inputs):
+        return Check("skipped", message="there are no entries")
+    with np.errstate(all="ignore"):  # points outside an op's domain are tried and left
+        followed = _compare(step, random.generator("verify", step.index))
+        for attempt in range(2):  # a kink may be met by chance, once; an error is everywhere
+            point = Point(step, random.generator("verify", step.index, attempt))
+            wrong = point.wrong_entry() if point.is_finite else None
+            if wrong is None:
+                break
+    if wrong is not None:
+        return _failed(step, followed.error, *wrong, "central differences")
+    if not followed.error <= _allowed(step):
+        found = followed.input, followed.entry, followed.value, followed.expected
+        return _failed(step, followed.error, *found, "the formula in float64")
+    if not point.is_finite:
+        return Check("skipped", message="no point was found at which all numbers are finite")
+    return followed
+
+
+def _failed(step, error, name, entry, value, expected, method) -> Check:
+    layer = f" in {step.layer}" if step.layer else ""
+    message = (
+        f"step {step.index}, {step.op_name}{layer} at {step.file}:{step.line}: the gradient of "
+        f"{name} at {entry} is {value:.9g}, {method}: {expected:.9g}"
+    )
+    return Check("failed", error, name, entry, value, expected, message)
+
+
+def _compare(step: Step, rng) -> Check:
+    """Compare the step's gradients with the formula in float64."""
+    dy = Tensor._wrap(in_float64(step._gradient))
+    signs = np.asarray(rng.choice([-1.0, 1.0], dy.shape))
+    signs = Tensor._wrap(to_device(signs, step.device))
+    expected, terms = _formula(step, dy), _formula(step, dy * signs)
+    checks = [
+        _largest_error(item.name, item.gradient, expected[position], terms[position])
+        for position, item in enumerate(step.inputs)
+        if item.gradient is not None
+    ]
+    return max(checks, key=lambda check: check.error)
+
+
+def _formula(step: Step, dy: Tensor) -> list:
+    """Return the gradients of an op by its recorded backward, in float64."""
+    with enable_grad(), precision.multiplying_in("float32"):
+        gradients = node_in_float64(step.op).backward(dy)
+    if not isinstance(gradients, tuple):
+        gradients = (gradients,)
+    return [None if g is None else to_device(g._array, "cpu") for g in gradients]
+
+
+def _largest_error(name: str, given, expected, terms) -> Check:
+    """Return where the relative difference of two gradients is largest."""
+    if expected is None:
+        expected = terms = np.zeros_like(given)
+    size = np.abs(expected) + np.sqrt(np.mean(np.square(terms)))
+    error = np.abs(given - expected) / size
+    same = (given == expected) | (np.isnan(given) & np.isnan(expected))
+    error = np.where(same, 0.0, np.where(np.isnan(error), np.inf, error))
+    entry = tuple(int(i) for i in np.unravel_index(np.argmax(error), error.shape))
+    numbers = float(given[entry]), float(expected[entry])
+    return Check("passed", float(error[entry]), name, entry, *numbers)
+
+
+def _allowed(step: Step) -> float:
+    if step.dtype == np.float64 and all(item.dtype in (None, np.float64) for item in step.inputs):
+        return _ALLOWED_FLOAT64
+    with precision.multiplying_in(step.op.precision):
+        return _ALLOWED[precision.current()]

@@ -1,0 +1,295 @@
+"""The explorer in a real browser: every control, no error on the console, both languages."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+import nnmed
+from nnmed import functional as F
+from nnmed import models, nn
+from nnmed.explain import explain
+from nnmed.explain.page.arrays import NAN, STEPS, pack
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def derivations():
+    """Two runs of a small network; the second has other weights."""
+    made = []
+    image = np.random.default_rng(0).standard_normal((1, 1, 20, 16)).astype(np.float32)
+    for seed in (0, 1):
+        nnmed.seed(seed)
+        model = models.SmallCNN(1, 2, (4, 6))
+        model.eval()
+        x = nnmed.Tensor(image, requires_grad=True)
+        loss = F.cross_entropy(model(x), nnmed.Tensor([1]))
+        made.append(explain(loss, model).verify())
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(derivations, browser, tmp_path_factory):
+    """The page of both, opened; when the tests are done nothing may stand on the console."""
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    own, other = derivations
+    own.to_html(path, title="A <small> network", beside=other)
+    browser.get(path.as_uri())
+    yield browser
+    assert browser.get_log("browser") == []
+
+
+@pytest.fixture
+def at_start(page):
+    page.execute_script("language = 'en'; showTexts(); stopFollowing(); state.run = 0; go(0);")
+    return page
+
+
+def find(page, selector):
+    return page.find_element("css selector", selector)
+
+
+def text_of(page, selector):
+    return find(page, selector).text
+
+
+def press(page, key, selector="body"):
+    find(page, selector).send_keys(key)
+
+
+def choose(page, selector, value):
+    from selenium.webdriver.support.ui import Select
+
+    Select(find(page, selector)).select_by_value(value)
+
+
+def test_it_says_what_it_is(at_start, derivations):
+    assert at_start.title == "A <small> network"
+    assert text_of(at_start, "h1") == "A <small> network"
+    loss = derivations[0].step(0).output_value
+    summary = text_of(at_start, "#summary")
+    assert f"{float(loss):.6g}" in summary
+    assert f"{len(derivations[0])} of {len(derivations[0])} checks pass" in summary
+
+
+def test_arrow_keys_and_buttons_go_from_step_to_step(at_start, derivations):
+    from selenium.webdriver.common.keys import Keys
+
+    press(at_start, Keys.ARROW_RIGHT)
+    assert text_of(at_start, "#heading").startswith(derivations[0].step(1).op_name)
+    find(at_start, "#next").click()
+    assert text_of(at_start, "#heading").startswith(derivations[0].step(2).op_name)
+    find(at_start, "#previous").click()
+    press(at_start, Keys.ARROW_LEFT)
+    assert text_of(at_start, "#heading").startswith(derivations[0].step(0).op_name)
+    assert not find(at_start, "#previous").is_enabled()
+    assert derivations[0].step(0).op_name in find(at_start, "#status").get_attribute("textContent")
+
+
+def test_each_step_shows_formulas_arrays_and_its_check(at_start, derivations):
+    for step in derivations[0]:
+        choose(at_start, "#find", str(step.index))
+        panel = find(at_start, "#step")
+        assert step.op_name in panel.text
+        assert "passes" in panel.text
+        assert step.source in panel.text
+        formulas = 1 + sum(i.gradient is not None for i in step.inputs)
+        assert len(panel.find_elements("css selector", "math")) == formulas
+        maps = panel.find_elements("css selector", "canvas.map")
+        gradients = 1 + sum(i.gradient is not None for i in step.inputs)
+        known = sum(value is not None for value in [*step.input_values, step.output_value])
+        assert len(maps) == known + gradients
+
+
+def test_the_panel_shows_the_very_numbers(at_start, derivations):
+    step = derivations[0].step(0)
+    shown = at_start.execute_script(
+        "return Array.from(numbersOf(page.runs[0].arrays[page.runs[0].steps[0].inputs[0].tensor]))"
+    )
+    scores = step.input_values[0].ravel()
+    np.testing.assert_allclose(shown, scores, atol=np.ptp(scores) / STEPS)
+
+
+def test_a_node_is_chosen_by_pointer_and_by_keyboard(at_start, derivations):
+    from selenium.webdriver.common.keys import Keys
+
+    last = derivations[0].step(len(derivations[0]) - 1)
+    node = find(at_start, f'.node[data-order="{last.op.order}"]')
+    at_start.execute_script("arguments[0].dispatchEvent(new Event('click'))", node)
+    assert text_of(at_start, "#heading").startswith(last.op_name)
+    assert "chosen" in node.get_attribute("class")
+    other = find(at_start, f'.node[data-order="{derivations[0].step(1).op.order}"]')
+    assert other.get_attribute("aria-label").startswith("1: ")
+    other.send_keys(Keys.ENTER)
+    assert text_of(at_start, "#heading").startswith(derivations[0].step(1).op_name)
+
+
+def test_zoom(at_start):
+    drawing = find(at_start, "#graph svg")
+    width = float(drawing.get_attribute("width"))
+    find(at_start, "#zoom-in").click()
+    assert float(drawing.get_attribute("width")) == pytest.approx(1.25 * width)
+    find(at_start, "#zoom-out").click()
+    find(at_start, "#zoom-out").click()
+    find(at_start, "#zoom-all").click()
+    assert float(drawing.get_attribute("width")) == pytest.approx(width)
+
+
+def test_a_pixel_is_followed_to_the_loss(at_start, derivations):
+    own = derivations[0]
+    at_start.execute_script("follow('l0', [0, 0, 7, 5])" if _is_image(own, 0) else _follow_image(own))
+    trail = text_of(at_start, "#trail")
+    gradient = next(leaf for leaf in own.leaves if leaf.tensor.ndim == 4 and leaf.tensor.shape[1] == 1
+                    and leaf.tensor.shape[2] == 20).gradient[0, 0, 7, 5]  # fmt: skip
+    assert "[0,0,7,5]" in trail
+    assert "[6…8, 4…6]" in trail  # the first 3x3 convolution
+    assert "[5…9, 3…7]" in trail  # the second
+    assert "[2…4, 1…3]" in trail  # max pooling by 2
+    shown = at_start.execute_script(
+        "const r = page.runs[0], f = state.followed;"
+        "return numberAt(r.arrays[r.tensors[f.tensor].gradient], f.index)"
+    )
+    assert shown == pytest.approx(gradient, abs=1e-3 * abs(gradient) + 1e-7)
+    assert len(at_start.find_elements("css selector", ".node.followed")) == len(own)
+    find(at_start, "#stop").click()
+    assert not find(at_start, "#trail").is_displayed()
+
+
+def _is_image(derivation, number):
+    return derivation.leaves[number].tensor.shape == (1, 1, 20, 16)
+
+
+def _follow_image(derivation):
+    number = next(i for i in range(len(derivation.leaves)) if _is_image(derivation, i))
+    return f"follow('l{number}', [0, 0, 7, 5])"
+
+
+def test_a_click_and_the_keyboard_on_a_map_follow(at_start, derivations):
+    from selenium.webdriver.common.keys import Keys
+
+    choose(at_start, "#find", str(len(derivations[0]) - 1))
+    canvas = find(at_start, "canvas.map")
+    canvas.click()
+    assert "[0,0," in text_of(at_start, "#trail")
+    canvas = find(at_start, "canvas.map")
+    press(at_start, Keys.ESCAPE)
+    canvas = find(at_start, "canvas.map")
+    canvas.send_keys(Keys.ARROW_DOWN, Keys.ARROW_RIGHT)
+    assert "[0,0,1,1] = " in text_of(at_start, ".reading")
+    canvas.send_keys(Keys.ENTER)
+    assert "[0,0,1,1]" in text_of(at_start, "#trail")
+
+
+def test_pictures_of_an_array(at_start, derivations):
+    choose(at_start, "#find", str(len(derivations[0]) - 2))
+    picture = find(at_start, "figure select")
+    assert picture.text.splitlines()[0] == "norm over channels"
+    choose(at_start, "figure select", "2")
+    before = find(at_start, "canvas.map")
+    assert before.get_attribute("aria-label").startswith("x = ")
+
+
+def test_themes(at_start):
+    def paper():
+        return at_start.execute_script("return getComputedStyle(document.body).backgroundColor")
+
+    choose(at_start, "#theme", "dark")
+    dark = paper()
+    choose(at_start, "#theme", "light")
+    assert paper() != dark
+    choose(at_start, "#theme", "auto")
+
+
+def test_both_languages(at_start):
+    english = text_of(at_start, "#step")
+    choose(at_start, "#language", "zh")
+    assert find(at_start, "html").get_attribute("lang") == "zh"
+    assert "前向" in text_of(at_start, "#step")
+    assert "检验" in text_of(at_start, "#summary")
+    keys = at_start.execute_script(
+        "return ['en', 'zh'].map((name) => Object.keys(TEXTS[name]).sort().join())"
+    )
+    assert keys[0] == keys[1]
+    choose(at_start, "#language", "en")
+    assert text_of(at_start, "#step") == english
+
+
+def test_two_runs_and_their_difference(at_start, derivations):
+    key = "page.runs[0].steps[0].inputs[0].tensor"
+
+    def scores():
+        return at_start.execute_script(
+            f"return Array.from(numbersOf(shownRun().arrays[{key}]))"
+        )  # fmt: skip
+
+    own = scores()
+    choose(at_start, "#run", "1")
+    other = scores()
+    choose(at_start, "#run", "2")
+    np.testing.assert_allclose(scores(), np.subtract(other, own), atol=1e-12)
+    assert own != other
+    choose(at_start, "#run", "0")
+
+
+def test_code_is_there(at_start):
+    find(at_start, "#step details summary").click()
+    assert "def forward" in text_of(at_start, "#step details pre")
+
+
+def test_everything_with_a_role_has_a_name(at_start):
+    nameless = at_start.execute_script("""
+      return [...document.querySelectorAll("button, select, [role=img], [role=button], svg")]
+        .filter((e) => !(e.textContent.trim() || e.getAttribute("aria-label") || e.labels?.length))
+        .map((e) => e.outerHTML.slice(0, 80))""")
+    assert nameless == []
+
+
+def test_nothing_comes_from_the_network(derivations, tmp_path):
+    path = tmp_path / "page.html"
+    derivations[0].to_html(path)
+    text = path.read_text(encoding="utf-8")
+    own = ("http://www.w3.org/", "https://www.w3.org/")  # names of namespaces
+    for name in own:
+        text = text.replace(name, "")
+    assert "src=" not in text
+    for line in text.splitlines():
+        assert "http" not in line or '<script id="data"' in line
+
+
+def test_a_resnet18_is_small_and_quick(browser, tmp_path):
+    nnmed.seed(0)
+    model = models.ResNet(3, 2, (2, 2, 2, 2), 64, large_stem=True)
+    x = nnmed.Tensor(np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32))
+    x.requires_grad_()
+    derivation = explain(F.cross_entropy(model(x), nnmed.Tensor([0])), model)
+    path = tmp_path / "resnet.html"
+    derivation.to_html(path)
+    assert path.stat().st_size < 10e6
+    browser.get(path.as_uri())
+    assert browser.execute_script("return page.runs[0].steps.length") == len(derivation)
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 3, 4, 5), (1, 1, 200, 100), (40, 30, 3, 3), (0,), (2, 0, 3, 3)])
+def test_packed_arrays(shape):
+    array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    packed = pack(array)
+    json.dumps(packed, allow_nan=False)
+    assert packed["shape"] == list(shape)
+    assert packed["rows"] <= 64
+    assert packed["columns"] <= 64
+    assert len(packed["places"]) == len(packed["labels"])
+
+
+def test_numbers_that_are_not_finite_are_packed():
+    packed = pack(np.array([1.0, np.nan, np.inf, -2.0], np.float32))
+    assert (packed["smallest"], packed["largest"]) == (-2, 1)
+    json.dumps(packed, allow_nan=False)
+    import base64
+
+    steps = np.frombuffer(base64.b64decode(packed["numbers"]), "<u2")
+    assert list(steps) == [STEPS, NAN, STEPS, 0]

@@ -1,0 +1,88 @@
+"""derivation.verify(): every op of nnmed passes, and wrong formulas do not."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nnmed
+from nnmed.autograd import Op
+from nnmed.explain.verify import check_step
+from nnmed.ops.elementwise import Cast
+from tests.op_case import OpCase, output_gradient
+
+CALLS = 6  # of one op, with different shapes
+OPS = Path(__file__).parents[1] / "ops"
+
+
+def cases():
+    """Yield every case that the tests of the ops declare."""
+    for path in sorted(OPS.glob("test_*.py")):
+        module = importlib.import_module(f"tests.ops.{path.stem}")
+        for value in vars(module).values():
+            if isinstance(value, list) and value and isinstance(value[0], OpCase):
+                yield from value
+
+
+def losses(case):
+    """Yield a scalar of the case's output, and one of its gradients, whose ops are others."""
+    tensors = case.tensors(case.arrays(np.float32))
+    y = case.call(tensors)
+    if not y.requires_grad:
+        return
+    weights = nnmed.from_numpy(output_gradient(y.shape, y.dtype)).requires_grad_()
+    yield (y * weights).sum()
+    if case.second:
+        inputs = [t for t in tensors.values() if t is not None and t.requires_grad]
+        gradients = nnmed.grad(y, inputs, weights, create_graph=True, allow_unused=True)
+        total = sum((g * g).sum() for g in gradients if g is not None)
+        if total.requires_grad:
+            yield total
+
+
+@functools.cache
+def checked():
+    """Return the checks of all ops by name; of calls of one op with the same shapes, one."""
+    checks: dict[str, dict] = {}
+    for case in cases():
+        for loss in losses(case):
+            for step in nnmed.explain(loss):
+                of_op = checks.setdefault(step.op_name, {})
+                shapes = step.shape, *[item.shape for item in step.inputs]
+                if shapes not in of_op and len(of_op) < CALLS:
+                    of_op[shapes] = str(case), check_step(step)
+    return checks
+
+
+def all_ops():
+    """Return the names of the ops of nnmed.ops that can be called."""
+    for path in (Path(nnmed.__file__).parent / "ops").glob("*.py"):
+        importlib.import_module(f"nnmed.ops.{path.stem}")
+    waiting, names = [Op], set()
+    while waiting:
+        op = waiting.pop()
+        waiting += op.__subclasses__()
+        if op.__module__.startswith("nnmed.ops.") and op.forward_latex:
+            names.add(op.__name__)
+    return sorted(names)
+
+
+ELSEWHERE = {"ToDevice", "Cast"}  # between devices; below
+
+
+@pytest.mark.parametrize("name", [name for name in all_ops() if name not in ELSEWHERE])
+def test_every_op_passes(name):
+    assert name in checked(), "no declared case has this op in its graph"
+    for case, check in checked()[name].values():
+        assert check.verdict == "passed", (case, check)
+
+
+@pytest.mark.parametrize(("source", "target"), [("float32", "float64"), ("float64", "float32")])
+def test_a_cast_passes_in_the_precision_that_it_has(source, target):
+    x = nnmed.from_numpy(np.array([0.1, 0.2], source)).requires_grad_()
+    derivation = nnmed.explain(Cast(np.dtype(target))(x).sum()).verify()
+    assert [step.check.verdict for step in derivation] == ["passed", "passed"]

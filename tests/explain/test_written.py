@@ -1,0 +1,114 @@
+"""Formulas as text, and the chain rule with the numbers put in."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+
+import nnmed
+import nnmed.ops
+from nnmed import functional as F
+from nnmed.autograd import Op
+from nnmed.explain.plain import plain
+
+
+@pytest.mark.parametrize(
+    ("latex", "text"),
+    [
+        (r"\frac{\partial L}{\partial x} = -\frac{\partial L}{\partial y}\, \sin x",
+         "dL/dx = -dL/dy * sin(x)"),
+        (r"y = \frac{a}{b^2}", "y = a/b^2"),
+        (r"\frac{1}{2 y}", "1/(2 * y)"),
+        (r"b\, a^{b-1}", "b * a^(b - 1)"),
+        (r"\frac{\partial L}{\partial B} = A^{\mathsf{T}}\, \frac{\partial L}{\partial Y}",
+         "dL/dB = A.T @ dL/dY"),
+        (r"y_{noi} = b_o + \sum_{c,u} w_{ocu}\, x_{nc,\,is+ud-p}",
+         "y_noi = b_o + sum_{c,u} w_ocu * x_{nc,is+ud-p}"),
+        (r"\begin{cases} x & x > 0 \\ a\, x & x \le 0 \end{cases}",
+         "{x if x > 0; a * x if x <= 0}"),
+        (r"\hat{x}_{i} \operatorname{sign} x", "xhat_i * sign(x)"),
+        (r"\frac{1", r"\frac{1"),
+    ],
+)  # fmt: skip
+def test_latex_becomes_text(latex, text):
+    assert plain(latex) == text
+
+
+def test_no_formula_of_the_ops_leaves_latex_behind():
+    for module in pkgutil.iter_modules(nnmed.ops.__path__):
+        importlib.import_module(f"nnmed.ops.{module.name}")
+    waiting, formulas = [Op], set()
+    while waiting:
+        op = waiting.pop()
+        waiting += op.__subclasses__()
+        if op.__module__.startswith("nnmed."):
+            formulas.update([op.forward_latex, *op.backward_latex.values()])
+    assert len(formulas) > 150
+    for formula in formulas:
+        text = plain(formula)
+        assert "\\" not in text, formula
+        assert text.count("(") == text.count(")"), formula
+
+
+def test_the_chain_rule_of_the_first_lesson():
+    x, y = nnmed.Tensor(2.0, requires_grad=True), nnmed.Tensor(3.0, requires_grad=True)
+    a = x * y
+    b = nnmed.sin(x)
+    derivation = nnmed.explain(a + b)
+    assert derivation.chain_rule("x") == (
+        "dL/dx = dL/da * y + dL/db * cos(x) = 1 * 3 + 1 * cos(2) = 2.583853"
+    )
+    assert derivation.chain_rule("y") == "dL/dy = dL/da * x = 1 * 2 = 2"
+    assert derivation.tensor("a").numbers.splitlines() == [
+        "a = x * y = 2 * 3 = 6",
+        "dL/dx on this path = dL/da * y = 1 * 3 = 3",
+        "dL/dy = dL/da * x = 1 * 2 = 2",
+    ]
+
+
+def test_constants_and_parameters_are_put_in():
+    x = nnmed.Tensor(-3.0, requires_grad=True)
+    square, twice = nnmed.explain((x * 2.0) ** 2)
+    assert square.numbers == "L = y1^2 = (-6)^2 = 36\ndL/dy1 = dL/dL * 2 * y1^(2 - 1) = " + (
+        "1 * 2 * (-6)^(2 - 1) = -12"
+    )
+    assert twice.numbers.splitlines()[0] == "y1 = x * 2 = (-3) * 2 = -6"
+
+
+def test_matrices_and_sums_are_written_out():
+    A = nnmed.Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    v = nnmed.Tensor([[1.0], [-1.0]])
+    derivation = nnmed.explain((A @ v).sum())
+    assert derivation.chain_rule("A") == (
+        "dL/dA = dL/dy1 @ B.T = [[1], [1]] @ [[1], [-1]].T = [[1, -1], [1, -1]]"
+    )
+    assert derivation[0].numbers == "L = sum_i y1_ij = -2\ndL/dy1 = dL/dL_j = [[1], [1]]"
+
+
+def test_large_arrays_are_left_in_symbols():
+    x = nnmed.Tensor([[0.5] * 10], requires_grad=True)
+    derivation = nnmed.explain((x * x).sum())
+    assert [step.numbers for step in derivation] == ["", ""]
+    assert derivation.chain_rule("x") == "dL/dx = dL/dy1 * x + dL/dy1 * x"
+
+
+def test_a_name_that_the_caller_did_not_give_is_numbered():
+    derivation = nnmed.explain(F.relu(nnmed.Tensor(2.0, requires_grad=True)))
+    assert derivation.leaves[0].name == "leaf 0"
+    assert derivation.chain_rule("leaf 0") == "dL/dleaf 0 = dL/dL * [L > 0] = 1 * [2 > 0] = 1"
+
+
+def test_an_op_of_ones_own_needs_no_formula():
+    class Twice(Op):
+        def forward(self, x):
+            return x * 2
+
+        def backward(self, dy):
+            return dy * 2.0
+
+    x = nnmed.Tensor(2.0, requires_grad=True)
+    derivation = nnmed.explain(Twice()(x)).verify()
+    assert derivation[0].check.verdict == "passed"
+    assert derivation.chain_rule("x") == "dL/dx = ? = 2"
