@@ -7,6 +7,8 @@ matrices of float32, ``PRODUCT`` is the format that their numbers are rounded to
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,13 @@ def is_available() -> bool:
     return True
 
 
+class _Thread(threading.local):
+    without_cublas = False
+
+
+_thread = _Thread()
+
+
 def is_capturing() -> bool:
     """Tell whether the current stream is being captured, as a part of a CUDA graph."""
     return cupy().cuda.get_current_stream().is_capturing()
@@ -73,7 +82,22 @@ def uses_cublas(dtype) -> bool:
 
     CuPy refuses to call it while a stream is captured, and it does not round as a thread says.
     """
-    return product_format(dtype) == "float32" and not is_capturing()
+    if _thread.without_cublas or product_format(dtype) != "float32":
+        return False
+    return not is_capturing()
+
+
+@contextlib.contextmanager
+def without_cublas():
+    """Let this thread multiply by our own kernels alone, as a captured step must.
+
+    So steps before the capture give the same bits as those after it.
+    """
+    before, _thread.without_cublas = _thread.without_cublas, True
+    try:
+        yield
+    finally:
+        _thread.without_cublas = before
 
 
 class Source:

@@ -42,10 +42,10 @@ WARM_UP = 2
 class CapturedStep:
     """A training step on a GPU that becomes a CUDA graph when batches have kept their shape.
 
-    It is called as a :class:`TrainingStep` is, with the same results: to the last bit, but for
-    products that an eager step leaves to cuBLAS, which is not captured. Batches of another shape
-    are computed eagerly. What model and loss do in Python beside computing with arrays on the GPU
-    is done in the capture alone: they must do the same in every step.
+    It is called as a :class:`TrainingStep` is, with the same results: to the last bit, but that
+    cuBLAS, which cannot be captured, multiplies no matrices, not in the eager steps either. Batches
+    of another shape are computed eagerly. What model and loss do in Python beside computing with
+    arrays on the GPU is done in the capture alone: they must do the same in every step.
 
     Parameters
     ----------
@@ -67,7 +67,13 @@ class CapturedStep:
         self._is_eager = False
 
     def __call__(self, batch: Batch) -> Tensor:
-        if self._is_eager or not self._is_steady(batch):
+        if self._is_eager:
+            return self._step(batch)
+        with cuda.without_cublas():
+            return self._eager_or_launched(batch)
+
+    def _eager_or_launched(self, batch: Batch) -> Tensor:
+        if not self._is_steady(batch):
             return self._step(batch)
         if self._graph is None:
             self._graph = CudaGraph(self._step, batch)
