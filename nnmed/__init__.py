@@ -32,7 +32,7 @@ from nnmed.backend.random import seed
 from nnmed.backend.threads import get_num_threads, set_num_threads
 
 # Not when first used: importing the room would put it in the function's place.
-from nnmed.explain import explain, recording
+from nnmed.explain import debugger, explain, graph, recording
 from nnmed.kernels import use_kernels
 from nnmed.ops.elementwise import abs, cos, exp, log, pow, sin, sqrt
 from nnmed.ops.linalg import einsum, matmul
@@ -51,11 +51,12 @@ _ROOMS = (
 
 __all__ = [
     "Op", "Tensor", "abs", "allow_tf32", "autocast", "checkpoint", "clip", "concatenate", "cos",
-    "detect_anomaly", "deterministic", "einsum", "empty_cache", "enable_grad", "exp", "explain",
-    "from_numpy", "get_num_threads", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled", "log",
-    "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "no_grad", "ops", "permute",
-    "pow", "recording", "reshape", "seed", "set_grad_enabled", "set_num_threads", "sin", "split",
-    "sqrt", "stack", "sum", "transpose", "use_kernels", "var", "where", *_ROOMS,
+    "debugger", "detect_anomaly", "deterministic", "einsum", "empty_cache", "enable_grad", "exp",
+    "explain", "from_numpy", "get_num_threads", "grad", "gradcheck", "gradgradcheck", "graph",
+    "is_grad_enabled", "log", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum",
+    "no_grad", "ops", "permute", "pow", "recording", "reshape", "seed", "set_grad_enabled",
+    "set_num_threads", "sin", "split", "sqrt", "stack", "sum", "transpose", "use_kernels", "var",
+    "where", *_ROOMS,
 ]  # fmt: skip
 
 

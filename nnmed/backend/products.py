@@ -23,7 +23,10 @@ _PIXELS = 8192
 
 
 def matmul(a, b):
-    """Return ``a @ b`` for 2-d arrays, or for stacks of them with equal leading shapes."""
+    """Return ``a @ b`` for 2-d arrays, or for stacks of them with equal leading shapes.
+
+    On a GPU cuBLAS multiplies; :mod:`nnmed.kernels.matmul` serves where it cannot be called.
+    """
     if array_module(a) is not np:
         return a @ b
     a, b = rounded(a), rounded(b)

@@ -4,21 +4,43 @@ As a function, ``nnmed.explain(loss)`` is :func:`nnmed.explain.derivation.explai
 imported from this room: ``from nnmed.explain import grad_cam``.
 """
 
+from nnmed.explain.debugger import debugger
 from nnmed.explain.derivation import Derivation, explain
 from nnmed.explain.grad_cam import grad_cam
+from nnmed.explain.gradient_flow import GradientFlow
+from nnmed.explain.graph import Edge, Graph, Node, graph
+from nnmed.explain.memory_timeline import Held, MemoryTimeline, memory_timeline
 from nnmed.explain.recording import recording
+from nnmed.explain.roofline import Ceilings, Point, Roofline, measure_ceilings, roofline
 from nnmed.explain.step import Input, Leaf, Saved, Statistics, Step
+from nnmed.explain.v_curve import VCurve, v_curve
 from nnmed.explain.verify import Check
 
 __all__ = [
+    "Ceilings",
     "Check",
     "Derivation",
+    "Edge",
+    "GradientFlow",
+    "Graph",
+    "Held",
     "Input",
     "Leaf",
+    "MemoryTimeline",
+    "Node",
+    "Point",
+    "Roofline",
     "Saved",
     "Statistics",
     "Step",
+    "VCurve",
+    "debugger",
     "explain",
     "grad_cam",
+    "graph",
+    "measure_ceilings",
+    "memory_timeline",
     "recording",
+    "roofline",
+    "v_curve",
 ]

@@ -9,7 +9,9 @@ from nnmed.autograd import Tensor
 from nnmed.errors import GradientError, OutOfRangeError, UsageError
 from nnmed.explain import as_json, latex, markdown, table
 from nnmed.explain.build import Builder
+from nnmed.explain.graph import Graph, named_graph
 from nnmed.explain.names import is_within, parameter_names, variable_names
+from nnmed.explain.page import build_page, write_page
 from nnmed.explain.step import Leaf, Step
 from nnmed.explain.values import Values
 from nnmed.explain.verify import check_step
@@ -55,9 +57,11 @@ def explain(loss: Tensor, model=None) -> Derivation:
     """
     if not isinstance(loss, Tensor):
         raise UsageError(f"explain takes the loss, a Tensor, got {type(loss).__name__}")
-    parameters = parameter_names(model)
-    builder = Builder(Walk(loss), parameters, variable_names(sys._getframe(1)))
-    return Derivation([builder.step(t) for t in builder.walk.turns], [*builder.leaves.values()])
+    parameters, variables = parameter_names(model), variable_names(sys._getframe(1))
+    builder = Builder(Walk(loss), parameters, variables)
+    steps = [builder.step(turn) for turn in builder.walk.turns]
+    graph = named_graph(loss, parameters, variables)
+    return Derivation(steps, [*builder.leaves.values()], graph)
 
 
 class Derivation:
@@ -71,10 +75,12 @@ class Derivation:
     steps : list of Step
     leaves : list of Leaf
         Where backward ends, with the gradients that arrived.
+    graph : Graph
+        The computation, to be drawn.
     """
 
-    def __init__(self, steps: list[Step], leaves: list[Leaf]):
-        self.steps, self.leaves = steps, leaves
+    def __init__(self, steps: list[Step], leaves: list[Leaf], graph: Graph):
+        self.steps, self.leaves, self.graph = steps, leaves, graph
         values = Values(steps)
         for step in steps:
             step._values = values
@@ -167,6 +173,32 @@ class Derivation:
     def to_latex(self) -> str:
         """Return a LaTeX document, which needs the package amsmath only."""
         return latex.write(self)
+
+    def to_html(self, path=None, title: str = "Backward, step by step", beside=None) -> str:
+        """Return the explorer, a page for a browser, and write it to `path` if that is given.
+
+        One file, which needs nothing from the network: the graph, and for each step its formulas
+        and arrays, the gradients that come and go, the verdict of :meth:`verify` if that was
+        called, and the code. A pixel or a weight can be followed to the loss.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+        title : str
+        beside : Derivation, optional
+            Of another run of the same computation; the page compares the two.
+
+        Raises
+        ------
+        UsageError
+            If `beside` has other steps.
+        DataError
+            If the file cannot be written.
+        """
+        page = build_page(self, title, beside)
+        if path is not None:
+            write_page(path, page)
+        return page
 
     def to_json(self) -> str:
         """Return the derivation as JSON: statistics of arrays, and the numbers of small ones."""

@@ -10,7 +10,7 @@ from nnmed.backend.arrays import to_device
 from nnmed.explain.clone import fresh_in_float64
 from nnmed.explain.step import Step
 
-_ALLOWED = 1e-5  # relative to the norm of the terms g_i v_i
+_ALLOWED = 1e-6  # relative to the norm of the terms g_i v_i
 _ALL_ENTRIES = 20_000  # up to so many numbers computed, every entry of an input is moved
 _DIRECTIONS = 2
 
@@ -33,17 +33,21 @@ class Point:
         near = [_near(x, item.shape, rng) for x, item in zip(values, step.inputs)]
         # Probabilities, logarithms and roots take numbers between 0 and 1.
         drawn = [_drawn(x, item.shape, rng) for x, item in zip(values, step.inputs)]
-        for self.inputs in (near, drawn):
-            y = self.forward(self.inputs)
-            self.weights = self.away_from_zero(y.shape)
-            self.gradients = self.backward(self.weights)
-            arrays = (y, *self.gradients.values())
-            self.is_finite = all(np.isfinite(array).all() for array in arrays)
-            if self.is_finite:
-                break
+        y = self.place(near)
+        if not self.is_finite:
+            y = self.place(drawn)
         # Rounding and curvature are in balance for steps of this size.
         self.h = 10 * np.sqrt(np.finfo(y.dtype).eps)
         self.noise = 100 * np.finfo(y.dtype).eps * np.linalg.norm(self.weights * y) / self.h
+
+    def place(self, inputs) -> np.ndarray:
+        """Go to a point, and return the output there."""
+        self.inputs = inputs
+        y = self.forward(inputs)
+        self.weights = self.away_from_zero(y.shape)
+        self.gradients = self.backward(self.weights)
+        self.is_finite = all(np.isfinite(array).all() for array in (y, *self.gradients.values()))
+        return y
 
     def wrong_entry(self):
         """Return (input, entry, gradient, central difference) of a wrong entry, or None."""
@@ -108,8 +112,12 @@ class Point:
         return ((outputs[0] - outputs[1]) * self.weights).sum() / (2 * self.h)
 
     def away_from_zero(self, shape) -> np.ndarray:
-        """Return random numbers of both signs, so that no entry counts for little."""
-        return np.asarray(self.rng.uniform(0.5, 1, shape) * self.rng.choice([-1.0, 1.0], shape))
+        """Return random numbers of both signs.
+
+        None is small, so that every entry counts, and their mean is not 0, so that sums over
+        many entries count as well.
+        """
+        return np.asarray(self.rng.uniform(0.5, 1, shape) * self.rng.choice([-1, 1, 1], shape))
 
     def error(self, position, direction) -> float:
         """Return how far gradient and difference are apart along a direction."""

@@ -85,13 +85,18 @@ def graph(output: Tensor, model=None) -> Graph:
     """
     if not isinstance(output, Tensor):
         raise UsageError(f"graph takes a Tensor, got {type(output).__name__}")
+    return named_graph(output, parameter_names(model), variable_names(sys._getframe(1)))
+
+
+def named_graph(output: Tensor, parameters: dict, variables: dict) -> Graph:
+    """Do what :func:`graph` does, with the names of parameters and variables."""
     ops = ops_behind(output)
     if not ops:
         raise GradientError(
             "graph: no operation was recorded that made this tensor: use tensors with "
             "requires_grad=True, outside of nnmed.no_grad()"
         )
-    builder = _Builder(ops, output.shape, parameter_names(model), variable_names(sys._getframe(1)))
+    builder = _Builder(ops, output.shape, parameters, variables)
     return Graph([builder.nodes[op] for op in ops], builder.edges)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from nnmed.autograd import Op, Tensor
 
 
@@ -42,6 +44,11 @@ def layers_of(ops: list[Op], parameters: dict) -> dict[Op, str]:
         op: _common(earlier, later) if layer is None else layer
         for op, layer, earlier, later in zip(ops, known, before, after)
     }
+
+
+def place_of(op: Op) -> str:
+    """Return the user's line that ran an op, without the file's folder."""
+    return f"{Path(op.code.co_filename).name}:{op.line}"
 
 
 def is_within(layer: str, name: str) -> bool:

@@ -49,7 +49,7 @@ class Walk:
 
     def __init__(self, loss: Tensor):
         ops = ops_behind(loss)
-        self.kept = {op: _kept(op) for op in ops}
+        self.kept = {op: kept_by(op) for op in ops}
         edges = [edge for op in ops for edge in op.edges] or [loss]
         leaves = [edge for edge in edges if isinstance(edge, Tensor) and edge._requires_grad]
         leaves = list(dict.fromkeys(leaves))
@@ -99,7 +99,8 @@ def ops_behind(loss: Tensor) -> list[Op]:
     return sorted(ops, key=lambda op: op.order)
 
 
-def _kept(op: Op) -> list[Kept]:
+def kept_by(op: Op) -> list[Kept]:
+    """Return what an op keeps."""
     names = input_names(op)
     kept = [
         Kept(f"input {names[position]}", position, tensor._array, tensor._version)

@@ -30,18 +30,18 @@ def number_text(array) -> str:
 def write_out(steps: list[Step]) -> None:
     """Set the texts of all steps and their inputs, as long as the values are what they were."""
     for step in steps:
-        values = _Values(step, steps)
+        symbols = _Symbols(step, steps)
         for position, item in enumerate(step.inputs):
             if item.gradient is not None:
-                item.symbols, item.numbers = values.term(position)
+                item.symbols, item.numbers = symbols.term(position)
         if _is_small(step):
-            step.numbers = "\n".join(_equations(step, steps, values))
+            step.numbers = "\n".join(_equations(step, steps, symbols))
 
 
-def _equations(step, steps, values):
+def _equations(step, steps, symbols):
     """Yield formula, numbers and result of the op, and of each gradient."""
     if step.output_value is not None:
-        shown = values.equation(plain(step.forward_latex), number_text(step.output_value))
+        shown = symbols.equation(plain(step.forward_latex), number_text(step.output_value))
         yield f"{step.name} = {shown}"
     for item in step.inputs:
         if item.gradient is not None:
@@ -68,37 +68,35 @@ def chain_rule(target: Leaf | Step, steps: list[Step]) -> str:
     return f"dL/d{target.name} = {' = '.join(_distinct(*written))}"
 
 
-class _Values:
-    """Names and numbers of the symbols in a step's formulas."""
+class _Symbols:
+    """Names, and for small arrays numbers, of the symbols in a step's formulas."""
 
     def __init__(self, step: Step, steps: list[Step]):
         self.step = step
-        self.names = {"y": step.name, "Y": step.name}
-        self.numbers = {}
-        if _is_small(step):
-            self.numbers["dL/dy"] = self.numbers["dL/dY"] = number_text(step.gradient)
-            self.add_number("y", step.output_value)
-        for position, item in enumerate(step.inputs):
-            symbols = _symbols(item.name)
-            if item.leaf is not None:
-                self.names.update(dict.fromkeys(symbols, item.leaf.name))
-            elif item.source is not None:
-                self.names.update(dict.fromkeys(symbols, steps[item.source].name))
-            if self.numbers:
-                for symbol in symbols:
-                    self.add_number(symbol, step.input_values[position])
+        self.names: dict[str, str] = {}
+        self.numbers: dict[str, str] = {}
+        self.is_small = _is_small(step)
+        self.add(("y", "Y"), step.name, step.output_value if self.is_small else None)
+        values = step.input_values if self.is_small else [None] * len(step.inputs)
+        for item, value in zip(step.inputs, values):
+            name = item.leaf.name if item.leaf else ""
+            name = name if item.source is None else steps[item.source].name
+            self.add(_symbols(item.name), name, value)
         for symbol, attribute in _PARAMETERS.get(step.op_name, {}).items():
-            value = getattr(step.op, attribute)
-            self.names[symbol] = self.numbers[symbol] = number_text(value)
+            self.add((symbol,), "", getattr(step.op, attribute))
+        if self.is_small:
+            self.add(("dL/dy", "dL/dY"), "", step.gradient)
 
-    def add_number(self, symbol, value) -> None:
-        """Say what a symbol is, if it is known."""
-        if value is None:
-            return
-        text = number_text(value)
-        if symbol not in self.names:  # a constant
-            self.names[symbol] = text if np.ndim(value) == 0 else symbol
-        self.numbers[symbol] = self.numbers[symbol.upper()] = text
+    def add(self, symbols, name: str, value) -> None:
+        """Say what symbols are called, and what they are; a number without a name is its own."""
+        text = "" if value is None else number_text(value)
+        if not name and np.ndim(value) == 0:
+            name = _bracketed(text)
+        for symbol in symbols:
+            if name:
+                self.names[symbol] = name
+            if text:
+                self.numbers[symbol] = text
 
     def term(self, position: int) -> tuple[str, str]:
         """Return the gradient that goes to an input, in symbols and in numbers.
@@ -108,7 +106,7 @@ class _Values:
         """
         item = self.step.inputs[position]
         formula = plain(item.formula).partition(" = ")[2] or "?"
-        if not self.numbers:
+        if not self.is_small:
             return self.renamed(formula), ""
         return self.renamed(formula), self.in_numbers(formula) or number_text(item.gradient)
 
@@ -137,11 +135,14 @@ class _Values:
             symbol = (match[1] or "") + match[2]
             missing |= match[3] is not None or (symbol not in self.numbers and _is_unknown(symbol))
             number = self.numbers.get(symbol, symbol)
-            alone = match[0] == formula
-            return f"({number})" if number.startswith("-") and not alone else number
+            return number if match[0] == formula else _bracketed(number)
 
         text = _SYMBOL.sub(put_in, formula)
         return "" if missing else text
+
+
+def _bracketed(number: str) -> str:
+    return f"({number})" if number.startswith("-") else number
 
 
 def _is_unknown(symbol: str) -> bool:

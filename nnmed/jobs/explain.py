@@ -7,7 +7,6 @@ from pathlib import Path
 
 import nnmed
 from nnmed import functional as F
-from nnmed.backend.files import write_whole
 from nnmed.errors import UsageError
 from nnmed.explain import Derivation, explain
 from nnmed.jobs.saved_run import SavedRun, open_run
@@ -48,14 +47,10 @@ def run(options: argparse.Namespace) -> None:
     label = options.label or _taken_for(own, options)
     derivation = _derive(own, options, label)
     other = None if beside is None else _derive(beside, options, label)
-    if other is not None and _outline(other) != _outline(derivation):
-        raise UsageError(
-            f"--beside {options.beside}: is a run of another network than {options.model}"
-        )
     title = f"{options.image.name} ({label}), {options.model}"
-    page = derivation.to_html(title=title, beside=other)
-    write_whole(options.out, page.encode())
-    print(f"{options.out}: L = {derivation.loss:.4f} for class {label}, {len(derivation)} steps")
+    derivation.to_html(options.out, title=title, beside=other)
+    loss = float(derivation.step(0).output_value)
+    print(f"{options.out}: L = {loss:.4f} for class {label}, {len(derivation)} steps of backward")
 
 
 def _taken_for(saved: SavedRun, options) -> str:
@@ -73,7 +68,3 @@ def _derive(saved: SavedRun, options, label: str) -> Derivation:
     derivation = explain(loss, saved.model)
     derivation.verify()
     return derivation
-
-
-def _outline(derivation: Derivation) -> list:
-    return [(step.op_name, step.shape) for step in derivation]

@@ -53,9 +53,7 @@ class SavedRun:
         """
         samples = read_image(path)
         if not 0 <= frame < len(samples):
-            raise UsageError(
-                f"--frame {frame}: {path} has {len(samples)} of them, counted from 0"
-            )
+            raise UsageError(f"--frame {frame}: {path} has {len(samples)} of them, counted from 0")
         sample, channels = samples[frame], channels_of(self.config)
         if len(sample.image) == 1 < channels:
             sample.image = np.repeat(sample.image, channels, axis=0)

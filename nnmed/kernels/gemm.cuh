@@ -14,9 +14,12 @@
 //       +----+     +--------+                   . # . . . # . .
 //          A
 //
-// A warp's threads lie 4 by 8. For each number of C and of K 2 operations; a block reads
-// (BM + BN) K numbers for BM BN K multiplications, so 128 x 128 tiles read one number for 64
-// multiplications. Limit: multiply-add rate.
+// A warp's threads lie 4 by 8. In a PRODUCT of fewer bits than float32 they lie 8 by 4, with the
+// same squares, and tensor_cores.cuh multiplies the tiles.
+//
+// For each number of C and of K 2 operations; a block reads (BM + BN) K numbers for BM BN K
+// multiplications, so 128 x 128 tiles read one number for 64 multiplications. Limit: multiply-add
+// rate.
 //
 // An operand, A or B, hands out quads: four numbers that are neighbours along k, or along a line
 // (a row of A, a column of B, lines beside each other). A thread reads some in each step, its
@@ -30,9 +33,15 @@
 // and C has store(row, column, quads), for the four rows from `row` on.
 #pragma once
 
-#include "common.cuh"
+#include "tensor_cores.cuh"
 
-struct alignas(16) Quad { real v[4]; };
+// What operands are rounded to when they are multiplied: a format of tensor_cores.cuh.
+#ifndef PRODUCT
+#define PRODUCT float32
+#endif
+typedef PRODUCT Product;
+
+typedef Pack<real, 4> Quad;
 
 // Whether quads of rows of `length` numbers can be moved in one go.
 __device__ __forceinline__ bool in_quads(const real *rows, int length) {
@@ -43,7 +52,7 @@ __device__ __forceinline__ bool in_quads(const real *rows, int length) {
 __device__ __forceinline__ Quad read_quad(const real *from, int left, bool in_one_go) {
     Quad quad = {};
     if (left <= 0) return quad;
-    if (in_one_go) return *(const Quad *)from;
+    if (in_one_go) return read_pack<4>(from);
 #pragma unroll
     for (int j = 0; j < 4; j++) {
         if (j < left) quad.v[j] = from[j];
@@ -53,7 +62,7 @@ __device__ __forceinline__ Quad read_quad(const real *from, int left, bool in_on
 
 __device__ __forceinline__ void write_quad(real *to, const Quad &quad, int left, bool in_one_go) {
     if (in_one_go) {
-        *(Quad *)to = quad;
+        write_pack(to, quad);
         return;
     }
 #pragma unroll
@@ -119,7 +128,7 @@ template <class T, int WIDTH, int SLOTS, bool ALONG_K> struct Feed {
 #pragma unroll
                 for (int j = 0; j < 4; j++) to[j * PITCH] = next[s].v[j];
             } else {
-                *(Quad *)to = next[s];
+                write_pack(to, next[s]);
             }
         }
     }
@@ -135,11 +144,11 @@ __device__ __forceinline__ void multiply_tiles(
         Quad left[T::TM / 4], right[T::TN / 4];
 #pragma unroll
         for (int i = 0; i < T::TM / 4; i++) {
-            left[i] = *(const Quad *)(a + k * T::A_PITCH + row + i * 4 * T::ROWS);
+            left[i] = read_pack<4>(a + k * T::A_PITCH + row + i * 4 * T::ROWS);
         }
 #pragma unroll
         for (int j = 0; j < T::TN / 4; j++) {
-            right[j] = *(const Quad *)(b + k * T::B_PITCH + column + j * 4 * T::COLUMNS);
+            right[j] = read_pack<4>(b + k * T::B_PITCH + column + j * 4 * T::COLUMNS);
         }
 #pragma unroll
         for (int i = 0; i < T::TM; i++) {
@@ -157,8 +166,11 @@ __device__ __forceinline__ void tile_gemm(
     A &a, B &b, const C &c, int first_row, int first_column, int first_k, int last_k, real *shared
 ) {
     real *a_tiles = shared, *b_tiles = shared + 2 * T::BK * T::A_PITCH;
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = T::COLUMNS / 8;
-    int row = (warp / warps * 4 + lane / 8) * 4, column = (warp % warps * 8 + lane % 8) * 4;
+    // Lanes of a warp beside each other, and warps.
+    constexpr int LANES = Product::ON_TENSOR_CORES ? 4 : 8, WARPS = T::COLUMNS / LANES;
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int row = (warp / WARPS * (32 / LANES) + lane / LANES) * 4;
+    int column = (warp % WARPS * LANES + lane % LANES) * 4;
     Feed<T, T::BM, T::A_SLOTS, A::ALONG_K> feed_a;
     Feed<T, T::BN, T::B_SLOTS, B::ALONG_K> feed_b;
     real sums[T::TM][T::TN] = {};
@@ -178,7 +190,11 @@ __device__ __forceinline__ void tile_gemm(
             feed_a.read(a);
             feed_b.read(b);
         }
-        multiply_tiles<T>(a_tile, b_tile, row, column, sums);
+        if constexpr (Product::ON_TENSOR_CORES) {
+            multiply_on_tensor_cores<T, Product>(a_tile, b_tile, row, column, sums);
+        } else {
+            multiply_tiles<T>(a_tile, b_tile, row, column, sums);
+        }
     }
 #pragma unroll
     for (int i = 0; i < T::TM; i += 4) {

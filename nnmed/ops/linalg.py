@@ -120,9 +120,6 @@ class Einsum(Op):
         kept = [n if label in known else 1 for label, n in zip(own, lengths)]
         return broadcast_to(reshape(gradient, kept), lengths)
 
-    def _equation(self) -> str:
-        return f"{','.join(self.labels)}->{self.output_labels}"
-
     def flops(self, inputs, output):
         sizes = {c: n for labels, shape in zip(self.labels, inputs) for c, n in zip(labels, shape)}
         return len(inputs) * int(np.prod(list(sizes.values()), dtype=np.int64))

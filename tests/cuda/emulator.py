@@ -1,4 +1,4 @@
-"""Compile CUDA sources with g++ behind cuda_on_cpu.h, and run their kernels.
+"""Compile CUDA sources with g++ behind two headers, cuda_on_cpu.h first, and run their kernels.
 
 Arrays lie before a guard page, so a kernel that reads or writes beyond their end is stopped;
 the bytes in front of them, and the few between their end and that page, are watched for changes.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-HEADER = Path(__file__).with_name("cuda_on_cpu.h")
+HEADERS = [Path(__file__).with_name(f"{name}_on_cpu.h") for name in ("cuda", "tensor_cores")]
 KERNEL = re.compile(
     r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)'
 )
@@ -122,7 +122,8 @@ def compiled(source: str, options: tuple[str, ...]) -> dict[str, Kernel]:
     expanded = _expanded(source, flags)
     kernels = {name: _parameters(text, macros) for name, text in KERNEL.findall(expanded)}
     wrappers = "\n".join(_wrapper(name, types) for name, types in kernels.items())
-    text = f'#include "{HEADER}"\n{source}\n{wrappers}\n'
+    headers = "\n".join(f'#include "{header}"' for header in HEADERS)
+    text = f"{headers}\n{source}\n{wrappers}\n"
     library = _build(text, flags, expanded)
     result = {}
     for name, types in kernels.items():
@@ -167,7 +168,7 @@ def _wrapper(name: str, types: list[str]) -> str:
 
 def _build(text: str, flags: list[str], expanded: str) -> ctypes.PyDLL:
     """Compile `text`, unless the same was compiled before, and load it."""
-    whole = "\0".join([text, expanded, HEADER.read_text(), *GXX])
+    whole = "\0".join([text, expanded, *(header.read_text() for header in HEADERS), *GXX])
     key = hashlib.sha256(whole.encode()).hexdigest()
     folder = Path(tempfile.gettempdir()) / f"nnmed-emulator-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -77,6 +77,13 @@ def test_constants_and_parameters_are_put_in():
     assert twice.numbers.splitlines()[0] == "y1 = x * 2 = (-3) * 2 = -6"
 
 
+def test_negative_numbers_stand_in_brackets():
+    x = nnmed.Tensor(2.0, requires_grad=True)
+    power, product = nnmed.explain((x * -3.0) ** -1)
+    assert power.numbers.splitlines()[0] == "L = y1^(-1) = (-6)^(-1) = -0.1666667"
+    assert product.numbers.splitlines()[0] == "y1 = x * (-3) = 2 * (-3) = -6"
+
+
 def test_matrices_and_sums_are_written_out():
     A = nnmed.Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
     v = nnmed.Tensor([[1.0], [-1.0]])

@@ -138,12 +138,12 @@ def test_a_graph_is_captured_without_cublas(gpu):
         for shape in ((2, 7, 5, 6), (9, 7, 1, 1))
     )
     expected = on_card.conv2d(x, weight, None, *plain)
-    assert gpu_product.applies((1, 1), *plain[:2], 1)
+    assert gpu_product.applies(np.float64, (1, 1), *plain[:2], 1)
     later = zeros_channels_last(x.shape, x.dtype, cupy)
     stream, pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool()
     with stream, cupy.cuda.using_allocator(pool.malloc):
         stream.begin_capture()
-        assert not gpu_product.applies((1, 1), *plain[:2], 1)
+        assert not gpu_product.applies(np.float64, (1, 1), *plain[:2], 1)
         y = on_card.conv2d(later, weight, None, *plain)
         graph = stream.end_capture()
     later[...] = x

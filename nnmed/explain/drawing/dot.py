@@ -18,7 +18,7 @@ def draw(graph) -> str:
     ]
     edges = [
         f"  {number[edge.source]} -> {number[edge.target]} "
-        f"[label={_quoted([labels.shape_text(edge.shape)])}, tooltip={_quoted([edge.name])}];"
+        f"[label={_quoted([str(edge.shape)])}, tooltip={_quoted([edge.name])}];"
         for edge in graph.edges
     ]
     return "\n".join(["digraph {", '  node [fontname="monospace"];', *nodes, *edges, "}\n"])

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from nnmed.explain.names import place_of
 from nnmed.explain.plain import plain
-
-
-def shape_text(shape) -> str:
-    """Return a shape as people write it."""
-    return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
 
 
 def title(node) -> str:
@@ -22,24 +16,24 @@ def place(node) -> str:
     if node.kind == "module":
         count = len(node.ops)
         return f"{count} op{'s' * (count > 1)}"
-    return f"{Path(node.ops[0].code.co_filename).name}:{node.ops[0].line}" if node.ops else ""
+    return place_of(node.ops[0]) if node.ops else ""
 
 
 def lines(node) -> list[str]:
     """Return the lines that stand in the box of a node."""
-    return [line for line in (title(node), shape_text(node.shape), place(node)) if line]
+    return [line for line in (title(node), str(node.shape), place(node)) if line]
 
 
 def description(node) -> str:
     """Return formulas and whereabouts of a node, over several lines."""
     if not node.ops:
-        return f"{node.kind} {node.name}, shape {shape_text(node.shape)}"
+        return f"{node.kind} {node.name}, shape {node.shape}"
     if node.kind == "module":
         return "\n".join([f"{node.name}:", *[f"  {op.name} {op.location}" for op in node.ops]])
     (op,) = node.ops
-    inputs = ", ".join(map(shape_text, op.input_shapes))
+    inputs = ", ".join(map(str, op.input_shapes))
     parts = [
-        f"{op.name} {inputs} -> {shape_text(node.shape)}",
+        f"{op.name} {inputs} -> {node.shape}",
         node.layer and f"in {node.layer}",
         op.location,
         plain(op.forward_latex),

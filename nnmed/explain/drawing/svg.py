@@ -13,25 +13,30 @@ _LINE = 15
 _PADDING = 10
 _ARROW = 7
 _NAME = ' class="name"'
-_STYLE = """
-.nnmed-graph { --paper: #ffffff; --ink: #1b1b1b; --soft: #5f6368; --line: #6b7177;
+LIGHT = """--paper: #ffffff; --ink: #1b1b1b; --soft: #5f6368; --line: #6b7177;
   --op: #eaf3fa; --op-line: #0072b2; --module: #e6f5f0; --module-line: #009e73;
   --parameter: #fdf0e7; --parameter-line: #d55e00; --input: #f6edf3; --input-line: #b0528a;
-  --constant: #f3f3f3; --constant-line: #8a8a8a; background: var(--paper);
+  --constant: #f3f3f3; --constant-line: #8a8a8a;"""
+DARK = """--paper: #16181b; --ink: #ececec; --soft: #a9aeb4; --line: #989fa6;
+  --op: #132a3a; --op-line: #56b4e9; --module: #12312a; --module-line: #2fc79c;
+  --parameter: #3a2415; --parameter-line: #f09a5c; --input: #35222e; --input-line: #dc93ba;
+  --constant: #2a2c2f; --constant-line: #8f959b;"""
+_STYLE = (
+    """
+.nnmed-graph { LIGHT background: var(--paper);
   font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-@media (prefers-color-scheme: dark) { .nnmed-graph { --paper: #16181b; --ink: #ececec;
-  --soft: #a9aeb4; --line: #989fa6; --op: #132a3a; --op-line: #56b4e9; --module: #12312a;
-  --module-line: #2fc79c; --parameter: #3a2415; --parameter-line: #f09a5c; --input: #35222e;
-  --input-line: #dc93ba; --constant: #2a2c2f; --constant-line: #8f959b; } }
+@media (prefers-color-scheme: dark) { .nnmed-graph { DARK } }
 .nnmed-graph text { fill: var(--soft); text-anchor: middle; }
 .nnmed-graph .input-name { font-size: 10px; text-anchor: end; }
 .nnmed-graph .name { fill: var(--ink); font-weight: bold; }
 .nnmed-graph .edge path { fill: none; stroke: var(--line); stroke-width: 1.3; }
 .nnmed-graph .edge .arrow { fill: var(--line); stroke: none; }
 .nnmed-graph .edge.constant path { stroke-dasharray: 4 3; }
-""" + "\n".join(
-    f".nnmed-graph .{kind} rect {{ fill: var(--{kind}); stroke: var(--{kind}-line); }}"
-    for kind in ("op", "module", "parameter", "input", "constant")
+""".replace("LIGHT", LIGHT).replace("DARK", DARK)
+    + "\n".join(
+        f".nnmed-graph .{kind} rect {{ fill: var(--{kind}); stroke: var(--{kind}-line); }}"
+        for kind in ("op", "module", "parameter", "input", "constant")
+    )
 )
 
 
@@ -84,8 +89,7 @@ def _node(node, lines, size, centre) -> str:
 
 
 def _edge(edge, points) -> str:
-    shape = labels.shape_text(edge.shape)
-    about = f"{edge.source.name} {shape} to {edge.name} of {edge.target.name}"
+    about = f"{edge.source.name} {edge.shape} to {edge.name} of {edge.target.name}"
     x, y = points[-1]
     arrow = f"M{x:.1f} {y:.1f}l-{_ARROW / 2} -{_ARROW}h{_ARROW}z"
     return (

@@ -32,9 +32,9 @@ def draw(graph) -> str:
 
 
 def _line(node, own) -> str:
-    tensors = ", ".join(f"{e.source.name} {labels.shape_text(e.shape)}" for e in own)
+    tensors = ", ".join(f"{e.source.name} {e.shape}" for e in own)
     place = labels.place(node)
-    name = f"{labels.title(node)} {labels.shape_text(node.shape)}"
+    name = f"{labels.title(node)} {node.shape}"
     parts = [name, place, tensors and f"<- {tensors}"]
     return "  ".join([part for part in parts if part])
 

@@ -1,4 +1,4 @@
-// Arrays of the page: a few pictures of each, their numbers packed as 16-bit steps of their range.
+// Arrays of the page: a few pictures of each, their numbers packed as float16 times a power of two.
 
 const unpacked = new Map();
 
@@ -6,15 +6,20 @@ const unpacked = new Map();
 function numbersOf(array) {
   if (!unpacked.has(array)) {
     const bytes = Uint8Array.from(atob(array.numbers), (c) => c.charCodeAt(0));
-    const steps = new Uint16Array(bytes.buffer);
-    const size = (array.largest - array.smallest) / 65534;
-    // The last step stands for NaN.
-    unpacked.set(array, Float64Array.from(steps, (s) => s === 65535 ? NaN : array.smallest + s * size));
+    const scale = 2 ** -array.exponent;
+    unpacked.set(array, Float64Array.from(new Uint16Array(bytes.buffer), (bits) => half(bits) * scale));
   }
   return unpacked.get(array);
 }
 
-// One picture as {rows, columns, numbers, smallest, largest}.
+// The number that 16 bits stand for: a sign, five bits of exponent, ten of fraction.
+function half(bits) {
+  const sign = bits >> 15 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = (bits & 1023) / 1024;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent ? (1 + fraction) * 2 ** (exponent - 15) : fraction * 2 ** -14);
+}
+
+// One picture as {rows, columns, numbers}.
 function pictureOf(array, which) {
   const size = array.rows * array.columns;
   const numbers = numbersOf(array).subarray(which * size, (which + 1) * size);
@@ -24,9 +29,7 @@ function pictureOf(array, which) {
 // The difference of two arrays of one shape, as an array.
 function difference(a, b) {
   const numbers = numbersOf(a).map((x, i) => x - numbersOf(b)[i]);
-  const finite = Array.from(numbers).filter(Number.isFinite);
-  const made = { ...a, smallest: Math.min(0, ...finite), largest: Math.max(0, ...finite) };
-  made.statistics = null;
+  const made = { ...a, statistics: null };
   unpacked.set(made, numbers);
   return made;
 }

@@ -1,7 +1,7 @@
 """Arrays for the page: a few pictures of each, packed into text.
 
-A number becomes one of 65,535 steps between the smallest and the largest of its array, so that it
-is shown to 1 part in 10,000 of the range; of large maps every k-th row and column is kept.
+Numbers are float16 times a power of two for the array, so three digits of each can be shown; of
+large maps every k-th row and column is kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ SIDE = 64
 NUMBERS = 8192
 """Numbers of an array on the page, at most, but for one picture."""
 PICTURES = 64
-NAN, STEPS = 65535, 65534
+LARGEST = 14
+"""Power of two to which the largest number of an array is brought: float16 ends at 2^16."""
 
 
 def pack(array: np.ndarray) -> dict:
@@ -42,7 +43,7 @@ def pack(array: np.ndarray) -> dict:
         whole = np.square(array[0, :, :: stride[0], :: stride[1]], dtype=np.float64)
         pictures.insert(0, np.sqrt(whole.sum(axis=0)))
         places.insert(0, places[0])
-    smallest, largest, packed = _quantize(np.array(pictures, np.float64))
+    exponent, packed = _halves(np.array(pictures, np.float64))
     return {
         "shape": list(array.shape),
         "axes": list(range(array.ndim))[-2:],
@@ -52,8 +53,7 @@ def pack(array: np.ndarray) -> dict:
         "places": places,
         "labels": (["norm"] if has_norm else []) + [str(p) for p in places[has_norm:]],
         "norm": has_norm,
-        "smallest": smallest,
-        "largest": largest,
+        "exponent": exponent,
         "numbers": packed,
         "statistics": _plain(Statistics.of(array)),
     }
@@ -65,15 +65,14 @@ def _places(leading):
     return itertools.product(*first, *map(range, leading[len(first) :]))
 
 
-def _quantize(numbers):
-    """Return the range of the finite numbers, and all as 16-bit steps of it in base64."""
-    finite = numbers[np.isfinite(numbers)]
-    smallest, largest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    span = (largest - smallest) or 1.0
-    with np.errstate(invalid="ignore"):
-        steps = np.rint((np.clip(numbers, smallest, largest) - smallest) / span * STEPS)
-    steps = np.where(np.isnan(numbers), NAN, steps).astype("<u2")
-    return smallest, largest, base64.b64encode(steps.tobytes()).decode("ascii")
+def _halves(numbers) -> tuple[int, str]:
+    """Return k, and the numbers times 2^k as float16 in base64."""
+    finite = np.abs(numbers[np.isfinite(numbers)])
+    largest = finite.max() if finite.size else 0.0
+    exponent = LARGEST - math.frexp(largest)[1] if largest else 0
+    with np.errstate(over="ignore", under="ignore"):
+        halves = np.ldexp(numbers, exponent).astype("<f2")
+    return exponent, base64.b64encode(halves.tobytes()).decode("ascii")
 
 
 def _plain(statistics: Statistics) -> dict:

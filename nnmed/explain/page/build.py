@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from pathlib import Path
 from string import Template
 
+from nnmed.backend.files import write_whole
+from nnmed.errors import DataError, UsageError
+from nnmed.explain.drawing import svg
 from nnmed.explain.page.data import code_of, run_data
 
 SCRIPTS = (
@@ -14,19 +18,13 @@ SCRIPTS = (
 )  # fmt: skip
 
 
-def build_page(derivation, graph: str, title: str, beside=None) -> str:
-    """Return the explorer as HTML.
-
-    Parameters
-    ----------
-    derivation : Derivation
-    graph : str
-        The graph of the computation as SVG, whose nodes have the class ``node`` and the op's
-        number as ``data-order``.
-    title : str
-    beside : Derivation, optional
-        Of another run of the same computation, to be compared with.
-    """
+def build_page(derivation, title: str, beside=None) -> str:
+    """Return the explorer as HTML; see :meth:`nnmed.explain.Derivation.to_html`."""
+    if beside is not None and _outline(beside) != _outline(derivation):
+        raise UsageError(
+            "to_html: beside= is to be a derivation of the same computation, with the same steps: "
+            f"this one has {len(derivation)}, the other {len(beside)}"
+        )
     runs = [run_data(derivation)] + ([] if beside is None else [run_data(beside)])
     data = {
         "title": title,
@@ -38,11 +36,26 @@ def build_page(derivation, graph: str, title: str, beside=None) -> str:
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
     return Template(_part("explorer.html")).substitute(
         title=_escaped(title),
-        style=_part("explorer.css"),
-        graph=graph,
+        style=_part("explorer.css") + _graph_themes(),
+        graph=derivation.graph.to_svg(),
         data=text,
         script="\n".join(_part(name) for name in SCRIPTS),
     )
+
+
+def write_page(path, page: str) -> None:
+    """Write a page, whole or not at all."""
+    try:
+        write_whole(Path(path), page.encode())
+    except OSError as error:
+        raise DataError(
+            f"{path}: the page cannot be written: {error.strerror}; check that the folder "
+            "exists, may be written to and has room"
+        ) from error
+
+
+def _outline(derivation) -> list:
+    return [(step.op_name, step.shape) for step in derivation]
 
 
 def _summary(derivation) -> dict[str, str]:
@@ -57,6 +70,14 @@ def _summary(derivation) -> dict[str, str]:
         "en": f"L = {value}, {count} steps of backward{checked}",
         "zh": f"L = {value}，反向共 {count} 步{checked_zh}",
     }
+
+
+def _graph_themes() -> str:
+    """Return the colours of the graph for the theme that the reader chooses on the page."""
+    themes = ("light", svg.LIGHT), ("dark", svg.DARK)
+    return "".join(
+        f':root[data-theme="{name}"] .nnmed-graph {{ {colours} }}\n' for name, colours in themes
+    )
 
 
 def _part(name: str) -> str:

@@ -6,9 +6,8 @@ import inspect
 import textwrap
 from pathlib import Path
 
-from latex2mathml.converter import convert
-
 from nnmed.explain.page.arrays import pack
+from nnmed.explain.page.mathml import to_mathml
 from nnmed.explain.page.reach import reach
 
 
@@ -60,7 +59,7 @@ def _step(step, leaves, collected) -> dict:
         "file": Path(step.file).name,
         "line": step.line,
         "source": step.source,
-        "forward": _mathml(step.forward_latex),
+        "forward": to_mathml(step.forward_latex, "block"),
         "inputs": inputs,
         "output": output,
         "gradient": f"g{output}",
@@ -86,16 +85,12 @@ def _input(step, position, item, value, leaves, collected) -> dict:
     if item.gradient is not None:
         gradient = f"e{step.index}.{position}"
         collected.add_array(gradient, item.gradient)
-    formula = _mathml(item.formula) if item.formula and gradient else ""
+    formula = to_mathml(item.formula, "block") if item.formula and gradient else ""
     return {"name": item.name, "tensor": tensor, "formula": formula, "gradient": gradient}
 
 
 def _check(check) -> dict | None:
     return None if check is None else {"verdict": check.verdict, "message": check.message}
-
-
-def _mathml(latex: str) -> str:
-    return convert(latex, display="block")
 
 
 def code_of(derivation) -> dict[str, str]:

@@ -4,6 +4,7 @@ const graphPane = document.getElementById("graph");
 const drawing = graphPane.querySelector("svg");
 const nodes = new Map();
 let zoom = 1;
+const READABLE = 0.6;
 
 function prepareGraph(choose) {
   drawing.setAttribute("role", "group");
@@ -40,6 +41,7 @@ function scaleGraph(to) {
 
 function showAll() {
   const { width, height } = drawing.viewBox.baseVal;
+  graphPane.scrollTo(0, 0);
   scaleGraph(Math.min(graphPane.clientWidth / width, graphPane.clientHeight / height));
 }
 
@@ -48,7 +50,7 @@ function markChosen(number) {
     node.classList.toggle("chosen", other === number);
     node.setAttribute("aria-pressed", other === number);
   }
-  nodes.get(number)?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  nodes.get(number)?.scrollIntoView({ block: "center", inline: "center" });
 }
 
 function markFollowed(regions) {

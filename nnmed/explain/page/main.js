@@ -155,4 +155,5 @@ controls.language.value = language;
 prepareGraph(go);
 showTexts();
 showAll();
+scaleGraph(Math.max(zoom, READABLE));
 go(0);

@@ -3,10 +3,16 @@
 A call takes the form that serves its sizes best: gpu_product.py for windows of one pixel,
 gpu_winograd.py for 3x3 windows at stride 1 and many channels, gpu_few_channels.py for groups of
 few channels, and gpu_direct.py for the rest. A picture is a volume of depth 1.
+
+Where products multiply in fewer bits (:mod:`nnmed.backend.precision`), gpu_direct.py serves in
+place of gpu_product.py, since cuBLAS knows nothing of it, and of gpu_winograd.py, whose transformed
+numbers lose more by rounding than the convolution's own. gpu_few_channels.py remains, in
+float32: it has no product that would fill a tensor core.
 """
 
 from __future__ import annotations
 
+from nnmed.backend import cuda
 from nnmed.backend.arrays import (
     array_module,
     as_channels_last,
@@ -66,13 +72,15 @@ conv3d, conv3d_input_grad, conv3d_weight_grad = conv2d, conv2d_input_grad, conv2
 def _form(result, source, kernel, stride, padding, dilation, groups):
     """Return the module that makes `result` of `source`."""
     channels, outputs = source.shape[1], result.shape[1]
-    if gpu_product.applies(kernel, stride, padding, groups):
+    if gpu_product.applies(source.dtype, kernel, stride, padding, groups):
         return gpu_product
     if gpu_few_channels.pays(channels // groups, outputs // groups, groups):
         return gpu_few_channels
     shape = len(result), *result.shape[2:]
-    if gpu_winograd.applies(
-        source.dtype, kernel, stride, padding, dilation, groups
-    ) and gpu_winograd.pays(shape, channels, outputs):
+    if (
+        cuda.product_format(source.dtype) == "float32"
+        and gpu_winograd.applies(source.dtype, kernel, stride, padding, dilation, groups)
+        and gpu_winograd.pays(shape, channels, outputs)
+    ):
         return gpu_winograd
     return gpu_direct

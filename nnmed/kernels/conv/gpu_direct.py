@@ -1,7 +1,8 @@
 """Convolution on the GPU as products of matrices that are never written: all sizes.
 
-The kernels are in gather.cu and weight_grad.cu. gpu_windows.py says how windows lie, and how the
-input gradient is a sum over windows too.
+The kernels are in gather.cu and weight_grad.cu, which multiply float32 in the thread's format:
+see :mod:`nnmed.backend.precision`, and tensor_cores.cuh. gpu_windows.py says how windows lie, and
+how the input gradient is a sum over windows too.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ BLOCKS = 264
 # Pixels of a part of the weight gradient, at least.
 LEAST_PIXELS = 512
 
-_gather, _weight_grad = Source(__file__, "gather.cu"), Source(__file__, "weight_grad.cu")
+_gather = Source(__file__, "gather.cu", products=True)
+_weight_grad = Source(__file__, "weight_grad.cu", products=True)
 
 
 def weight_grad(dy, x, dweight, stride, padding, dilation, groups):

@@ -6,14 +6,14 @@ from nnmed.backend import cuda
 from nnmed.backend.arrays import array_module, nhwc
 
 
-def applies(kernel, stride, padding, groups) -> bool:
+def applies(dtype, kernel, stride, padding, groups) -> bool:
     """Tell whether windows are single pixels, with nothing between or around them.
 
-    While a CUDA graph is captured, CuPy refuses to call cuBLAS, and gpu_direct.py serves.
+    Where cuBLAS cannot be called, gpu_direct.py serves.
     """
     ends = [end for axis in padding for end in axis]
     is_plain = groups == 1 and not any(ends) and {*kernel, *stride} == {1}
-    return is_plain and not cuda.is_capturing()
+    return is_plain and cuda.uses_cublas(dtype)
 
 
 def correlate(x, weight, bias, y, *_):

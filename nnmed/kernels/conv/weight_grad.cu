@@ -77,8 +77,8 @@ __device__ __forceinline__ void weight_grad(
     tile_gemm<T>(a, b, c, blockIdx.x * T::BM, blockIdx.y * T::BN, first, end, shared->v);
 }
 
-#define KERNEL(name, T)                                                                     \
-    extern "C" __global__ void __launch_bounds__(T::THREADS, T::RESIDENT) name(             \
+#define KERNEL(name, T, RESIDENT)                                                           \
+    extern "C" __global__ void __launch_bounds__(T::THREADS, RESIDENT) name(                \
         const real *dy, const real *x, real *sums, int images, int groups, int channels,    \
         int outputs, int each, int x_pitch, int x_group, int dy_pitch, int dy_group,        \
         WINDOWS_ARGUMENTS                                                                   \
@@ -86,10 +86,10 @@ __device__ __forceinline__ void weight_grad(
         weight_grad<T>(dy, x, sums, images, groups, channels, outputs, each, x_pitch,       \
                        x_group, dy_pitch, dy_group, WINDOWS);                               \
     }
-KERNEL(weight_grad_wide, Wide)
-KERNEL(weight_grad_middle, Middle)
-KERNEL(weight_grad_thin, Thin)
-KERNEL(weight_grad_small, Small)
+KERNEL(weight_grad_wide, Wide, Wide::RESIDENT)
+KERNEL(weight_grad_middle, Middle, Middle::RESIDENT - 1)  // which leaves enough registers
+KERNEL(weight_grad_thin, Thin, Thin::RESIDENT)
+KERNEL(weight_grad_small, Small, Small::RESIDENT)
 
 // Add the sums (parts, groups, taps, channels, outputs) into dweight (O, channels, taps). Block:
 // 32 neighbouring numbers by 8 threads that share the parts. Limit: copy bandwidth.

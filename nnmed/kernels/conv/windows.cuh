@@ -96,7 +96,7 @@ struct Source {
         Quad quad = {};
         if (in_one_go) {
             int pixel = windows.source(start, tap);
-            return pixel < 0 ? quad : *(const Quad *)(x + (long long)pixel * pitch + tap.channel);
+            return pixel < 0 ? quad : read_pack<4>(x + (long long)pixel * pitch + tap.channel);
         }
 #pragma unroll
         for (int j = 0; j < 4; j++) {
