@@ -16,44 +16,33 @@ from pathlib import Path
 import numpy as np
 
 import nnmed
-from nnmed import models
 from nnmed.data import open_dataset
 from nnmed.errors import DataError
 from nnmed.explain import grad_cam
 from nnmed.jobs.command import run_command
+from nnmed.jobs.saved_run import open_run
 from nnmed.metrics import roc_curve
-from nnmed.preprocessing import Compose
 from nnmed.report import save
 from nnmed.report.figure import BLUE, GREY, SYNTHETIC, frame, new_figure
 from nnmed.report.summary import figure_text
 from nnmed.report.thumbnails import show
-from nnmed.training import load_checkpoint
 
 SHARES = (0.1, 0.5, 0.9)  # of the positive test images, how many are surer than the one shown
 
 
 def load_run(folder):
-    """Return configuration, data set, preprocessing and the trained network of a run."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    options = config["options"]
+    """Return the data set and the trained network of a run."""
+    saved = open_run(folder)
+    options = saved.config["options"]
     dataset = open_dataset(
         options["data"] or folder / "phantoms",
         labels=options["labels"],
         label_column=options["label_column"],
-        positive=options["positive"] or config["classes"][1],
+        positive=options["positive"] or saved.classes[1],
         group_column=options["group_column"],
         split_column=options["split_column"],
     )
-    kinds = config.get("kinds")
-    if kinds is None:
-        raise DataError(f"{folder}: is a run of an earlier nnmed; make it again")
-    network = models.build(
-        options["model"], dataset.channels, len(kinds["names"]), options["networks"]
-    )
-    network.load_state_dict(load_checkpoint(folder / "best.safetensors").model)
-    model = models.MergedClasses(network, kinds["sides"])
-    model.eval()
-    return config, dataset, Compose.from_state(config["preprocessing"]), model
+    return dataset, saved
 
 
 def read_test(folder):
@@ -73,7 +62,8 @@ def saliency(model, image):
 
 def draw(folder):
     """Return the figure."""
-    config, dataset, prepare, model = load_run(folder)
+    dataset, saved = load_run(folder)
+    model = saved.model
     names, labels, probabilities = read_test(folder)
     ranked = sorted(np.flatnonzero(labels == 1), key=lambda i: -probabilities[i])
     if not ranked or len(ranked) == len(labels):
@@ -86,7 +76,7 @@ def draw(folder):
     axes = left.subplots(3, len(SHARES))
     for column, share in zip(axes.T, SHARES):
         case = ranked[int(share * (len(ranked) - 1))]
-        sample = prepare(dataset[dataset.names.index(names[case])])
+        sample = saved.prepare(dataset[dataset.names.index(names[case])])
         image = sample.image[None]
         for each, heat in zip(column, (None, saliency(model, image), grad_cam(model, image, 1)[0])):
             show(each, sample.image)
@@ -99,7 +89,7 @@ def draw(folder):
     for each, text in zip(axes[:, 0], ("image", "|gradient| of\nthe score", "Grad-CAM")):
         each.set_ylabel(text, fontsize=9)
     draw_roc(right.subplots(), labels, probabilities, folder)
-    if config["synthetic"]:
+    if saved.config["synthetic"]:
         figure.supxlabel(SYNTHETIC, fontsize=10)
     return figure
 
