@@ -6,14 +6,14 @@ imported from this room: ``from nnmed.explain import grad_cam``.
 
 from nnmed.explain.debugger import debugger
 from nnmed.explain.derivation import Derivation, explain
+from nnmed.explain.flow import GradientFlow
 from nnmed.explain.grad_cam import grad_cam
-from nnmed.explain.gradient_flow import GradientFlow
 from nnmed.explain.graph import Edge, Graph, Node, graph
-from nnmed.explain.memory_timeline import Held, MemoryTimeline, memory_timeline
+from nnmed.explain.memory import Held, MemoryTimeline, memory_timeline
 from nnmed.explain.recording import recording
 from nnmed.explain.roofline import Ceilings, Point, Roofline, measure_ceilings, roofline
 from nnmed.explain.step import Input, Leaf, Saved, Statistics, Step
-from nnmed.explain.v_curve import VCurve, v_curve
+from nnmed.explain.vcurve import VCurve, v_curve
 from nnmed.explain.verify import Check
 
 __all__ = [

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from nnmed.explain.memory_timeline import ARRIVED, PASSING, SAVED
+from nnmed.explain.memory import ARRIVED, PASSING, SAVED
 from nnmed.report.figure import BLUE, GREEN, GREY, ORANGE, PURPLE, frame, heading, new_figure, save
 
 _DTYPES = {"float64": BLUE, "float32": ORANGE}

@@ -90,14 +90,15 @@ def graph(output: Tensor, model=None) -> Graph:
 
 def named_graph(output: Tensor, parameters: dict, variables: dict) -> Graph:
     """Do what :func:`graph` does, with the names of parameters and variables."""
-    ops = ops_behind(output)
-    if not ops:
+    if not output.requires_grad:
         raise GradientError(
             "graph: no operation was recorded that made this tensor: use tensors with "
             "requires_grad=True, outside of nnmed.no_grad()"
         )
-    builder = _Builder(ops, output.shape, parameters, variables)
-    return Graph([builder.nodes[op] for op in ops], builder.edges)
+    ops = ops_behind(output)
+    builder = _Builder(ops, output, parameters, variables)
+    inner = [builder.nodes[op] for op in ops] or [builder.leaf(output)]
+    return Graph(inner, builder.edges)
 
 
 class Graph:
@@ -153,7 +154,7 @@ class Graph:
                 # A module takes a tensor once, however many of its ops use it.
                 key = edge.source, target, target.kind == "op" and edge.name
                 edges.setdefault(key, Edge(source, target, edge.shape, edge.name))
-        return Graph(list(dict.fromkeys(folded.values())), list(edges.values()))
+        return Graph(list(dict.fromkeys(folded.values())) or self.nodes, list(edges.values()))
 
     def _only_inside(self, folded: dict) -> set[Node]:
         """Return the parameters and constants that ops of a single module use."""
@@ -204,10 +205,10 @@ class Graph:
 class _Builder:
     """Makes the nodes and edges of ops, given in the order in which they ran."""
 
-    def __init__(self, ops, output_shape, parameters: dict, variables: dict):
+    def __init__(self, ops, output: Tensor, parameters: dict, variables: dict):
         self.parameters, self.variables = parameters, variables
         shapes = {edge: s for op in ops for edge, s in zip(op.edges, op.input_shapes)}
-        shapes[ops[-1]] = output_shape
+        shapes[output._op] = output.shape
         layers = layers_of(ops, parameters)
         self.nodes: dict = {
             op: Node("op", op.name, shapes[op], variables.get(op, ""), layers[op], (op,))
@@ -224,11 +225,15 @@ class _Builder:
         edge = op.edges[position]
         if edge is None:
             return self.constant(op, position)
-        if edge not in self.nodes:
-            name, variable = self.parameters.get(edge), self.variables.get(edge, "")
+        return self.nodes[edge] if isinstance(edge, Op) else self.leaf(edge)
+
+    def leaf(self, tensor: Tensor) -> Node:
+        """Return the node of a tensor at which backward ends."""
+        if tensor not in self.nodes:
+            name, variable = self.parameters.get(tensor), self.variables.get(tensor, "")
             kind = "parameter" if name else "input"
-            self.nodes[edge] = Node(kind, name or variable or "input", edge.shape, variable)
-        return self.nodes[edge]
+            self.nodes[tensor] = Node(kind, name or variable or "input", tensor.shape, variable)
+        return self.nodes[tensor]
 
     def constant(self, op, position) -> Node:
         """Return the node of an input that gets no gradient, known only as far as it is kept."""

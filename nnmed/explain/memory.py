@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nnmed.autograd import Op, Tensor
-from nnmed.errors import UsageError
+from nnmed.errors import GradientError, UsageError
 from nnmed.explain.names import is_within, layers_of, parameter_names, place_of
 from nnmed.explain.walk import Kept, kept_by, ops_behind
 
@@ -167,17 +167,19 @@ def memory_timeline(loss: Tensor, model=None) -> MemoryTimeline:
     Raises
     ------
     GradientError
-        If the graph is released.
+        If the graph is released, or nothing was recorded.
 
     Examples
     --------
     >>> import nnmed
     >>> from nnmed.explain import memory_timeline
     >>> x = nnmed.Tensor([1.0, 2.0], requires_grad=True)
-    >>> memory_timeline(nnmed.exp(x).sum()).peak
-    20
+    >>> memory_timeline(nnmed.exp(x).sum()).peak  # the output of exp, its gradient, that of x
+    24
     """
     ops = ops_behind(loss)
+    if not ops:
+        raise GradientError("memory_timeline: no operation was recorded that made this tensor")
     parameters = parameter_names(model)
     layers = layers_of(ops, parameters)
     survey = _Survey(ops, layers, parameters, loss.dtype.itemsize)
