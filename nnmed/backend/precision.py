@@ -47,7 +47,8 @@ def current() -> str:
 def allow_tf32(enabled: bool = True) -> None:
     """Let products on a GPU round their operands to tfloat32, in the whole process.
 
-    To the nearest number, of two equally near to the larger one. Off at first. Cards since compute capability 8.0 have it. On the CPU nothing changes.
+    To the nearest number, of two equally near ones to the larger. Off at first. Cards since compute
+    capability 8.0 have it. On the CPU nothing changes.
     """
     global _tf32
     _tf32 = bool(enabled)
