@@ -9,9 +9,10 @@ from nnmed.autograd import Tensor
 from nnmed.errors import GradientError, OutOfRangeError, UsageError
 from nnmed.explain import as_json, latex, markdown, table
 from nnmed.explain.build import Builder
+from nnmed.explain.files import write_text
 from nnmed.explain.graph import Graph, named_graph
 from nnmed.explain.names import is_within, parameter_names, variable_names
-from nnmed.explain.page import build_page, write_page
+from nnmed.explain.page import build_page
 from nnmed.explain.step import Leaf, Step
 from nnmed.explain.values import Values
 from nnmed.explain.verify import check_step
@@ -197,7 +198,7 @@ class Derivation:
         """
         page = build_page(self, title, beside)
         if path is not None:
-            write_page(path, page)
+            write_text(path, page, "page")
         return page
 
     def to_json(self) -> str:

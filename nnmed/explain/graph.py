@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from nnmed.autograd import Op, Tensor
-from nnmed.backend.files import write_whole
-from nnmed.errors import DataError, GradientError, UsageError
+from nnmed.errors import GradientError, UsageError
 from nnmed.explain.drawing import dot, svg, text
+from nnmed.explain.files import write_text
 from nnmed.explain.names import is_within, layers_of, parameter_names, variable_names
 from nnmed.explain.walk import input_names, ops_behind
 
@@ -182,13 +181,7 @@ class Graph:
         """
         picture = svg.draw(self)
         if path is not None:
-            try:
-                write_whole(Path(path), picture.encode())
-            except OSError as error:
-                raise DataError(
-                    f"{path}: the graph cannot be written: {error.strerror}; check that the "
-                    "folder exists, may be written to and has room"
-                ) from error
+            write_text(path, picture, "graph")
         return picture
 
     def to_dot(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -67,6 +68,8 @@ class Trainer:
         "auto" goes on without where that cannot be, and says why.
     autocast : {"float16", "bfloat16"}, optional
         Multiply in this format, see :class:`nnmed.autocast`; with float16 the loss is scaled.
+    flow : GradientFlow, optional
+        Watches the steps, see :class:`nnmed.explain.GradientFlow`; not inside of a CUDA graph.
     settings : dict
         What must not change when a run is resumed; fit for JSON.
     report : callable (row dict) -> None, optional
@@ -90,6 +93,7 @@ class Trainer:
         max_norm: float | None = None,
         cuda_graph: str | bool = "auto",
         autocast: str | None = None,
+        flow=None,
         settings: dict | None = None,
         report: Callable[[dict], None] | None = None,
     ):
@@ -101,6 +105,8 @@ class Trainer:
             raise UsageError(f"window must be a positive integer, got {window!r}")
         if autocast is not None:
             check_format(autocast)
+        if cuda_graph is True and flow is not None:
+            raise UsageError("cuda_graph=True with a flow, which sees nothing inside of a graph")
         if cuda_graph not in ("auto", True, False):
             raise UsageError(f"cuda_graph must be 'auto', True or False, got {cuda_graph!r}")
         self.model, self.optimizer, self.loss = model, optimizer, loss
@@ -110,6 +116,7 @@ class Trainer:
         self.patience, self.cuda_graph = patience, cuda_graph
         self.max_norm, self.autocast = max_norm, autocast
         self.scaler = GradScaler(enabled=autocast == "float16")
+        self.flow = flow
         self.settings, self.report = settings or {}, report
         self.rows: list[dict] = []
         self.best_epoch: int | None = None
@@ -175,7 +182,8 @@ class Trainer:
             autocast=self.autocast, scaler=self.scaler,
         )  # fmt: skip
         if device_of_model(self.model) == "gpu":
-            return FittingStep(step, self._captured if self.cuda_graph else lambda step: step)
+            eager = self.flow is not None or not self.cuda_graph
+            return FittingStep(step, (lambda step: step) if eager else self._captured)
         if self.cuda_graph is True:
             raise DeviceError("cuda_graph=True: the model is on the CPU, which has no CUDA graphs")
         return step
@@ -187,7 +195,8 @@ class Trainer:
         self.model.train()
         total, count = 0.0, 0
         for number, batch in enumerate(batches, 1):
-            value = step(batch).item()
+            with contextlib.nullcontext() if self.flow is None else self.flow.step():
+                value = step(batch).item()
             if not math.isfinite(value):
                 raise AnomalyError(
                     f"the loss is {value} in epoch {epoch + 1}, batch {number}: lower the "

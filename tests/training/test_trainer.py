@@ -245,3 +245,21 @@ def test_a_loader_without_batches_is_refused(make_run):
     trainer, _ = make_run()
     with pytest.raises(UsageError, match="no batch"):
         trainer.fit(DataLoader([], 8))
+
+
+def test_a_flow_sees_every_step_and_changes_nothing(make_run):
+    from nnmed.explain import GradientFlow
+
+    plain, loader = make_run("plain")
+    plain.fit(loader)
+    watched, loader = make_run("watched")
+    watched.flow = GradientFlow(watched.model, every=2)
+    watched.fit(loader)
+    steps = {row["step"] for row in watched.flow.rows}
+    assert steps == set(range(0, 4 * len(loader), 2))
+    assert_equal_weights(weights(plain), weights(watched))
+
+
+def test_a_flow_and_a_required_graph_are_refused(make_run):
+    with pytest.raises(UsageError, match="sees nothing inside of a graph"):
+        make_run(cuda_graph=True, flow=object())

@@ -4,6 +4,6 @@ The page's parts lie beside this file; :mod:`~nnmed.explain.page.build` puts the
 the data of a derivation.
 """
 
-from nnmed.explain.page.build import build_page, write_page
+from nnmed.explain.page.build import build_page
 
-__all__ = ["build_page", "write_page"]
+__all__ = ["build_page"]

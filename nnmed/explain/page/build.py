@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from importlib import resources
-from pathlib import Path
 from string import Template
 
-from nnmed.backend.files import write_whole
-from nnmed.errors import DataError, UsageError
+from nnmed.errors import UsageError
 from nnmed.explain.drawing import svg
 from nnmed.explain.page.data import code_of, run_data
 
@@ -41,17 +39,6 @@ def build_page(derivation, title: str, beside=None) -> str:
         data=text,
         script="\n".join(_part(name) for name in SCRIPTS),
     )
-
-
-def write_page(path, page: str) -> None:
-    """Write a page, whole or not at all."""
-    try:
-        write_whole(Path(path), page.encode())
-    except OSError as error:
-        raise DataError(
-            f"{path}: the page cannot be written: {error.strerror}; check that the folder "
-            "exists, may be written to and has room"
-        ) from error
 
 
 def _outline(derivation) -> list:
