@@ -87,30 +87,39 @@ def run(
     from benchmarks.networks import Workload
 
     workload, flops = Workload(**workload), None
-    peak = _peak_on_card(side) if device == "gpu" else peak_bytes
+    peak = _taken_of_card(side) if device == "gpu" else peak_bytes
     with threadpool_limits(threads, "blas"):
         build = _builder(side, threads, device)
         build(workload.with_(**TINY)).steps[mode]()
         before = peak()
-        step = build(workload).steps[mode]
+        network = build(workload)
+        step = network.steps[mode]
         clock = gpu_clock() if device == "gpu" else cpu_clock(threads, wall)
         if side == "nnmed":
-            flops = _flops(step)
+            # Of the ops themselves: a CUDA graph runs none.
+            flops = _flops(network.train if mode == "training" else network.infer)
         for _ in range(WARM_UP):
             step()
         seconds = [clock(step) for _ in range(rounds)]
     return {"peak_bytes": peak() - before, "seconds": seconds, "flops": flops}
 
 
-def _peak_on_card(side: str):
-    """Return the function that tells how many bytes of the card that side's pool has taken."""
+def _taken_of_card(side: str):
+    """Return the function that tells how many bytes of the card are taken, by pools as well."""
     if side == "nnmed":
         import cupy
 
-        return cupy.get_default_memory_pool().total_bytes
-    import torch
+        look = cupy.cuda.runtime.memGetInfo
+    else:
+        import torch
 
-    return torch.cuda.max_memory_reserved
+        look = torch.cuda.mem_get_info
+
+    def taken():
+        free, total = look()
+        return total - free
+
+    return taken
 
 
 def _builder(side: str, threads: int, device: str):

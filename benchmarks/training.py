@@ -11,8 +11,8 @@ weights, eagerly, and must first give the same loss, gradients and scores: in fl
 images to 1e-6 standard deviations, in float32 on the batch to 0.05 in the mean.
 
 Ratios are images a second of nnmed divided by PyTorch's: 1 is as fast. Memory is the
-peak of a fresh process, above what its imports and a first tiny step took; on a GPU what its
-pool has taken of the card.
+peak of a fresh process, above what its imports and a first tiny step took; on a GPU what it has
+taken of the card in the end, with all that its pools keep.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The lessons: each script of ``examples/backprop`` as a page, with what it prints and draws.
 
 A lesson is a script of cells in the percent format: ``# %% [markdown]`` begins a cell of text,
-``# %%`` a cell of code. It is run once, as a whole and with ``--quick``, from a copy that
+``# %%`` a cell of code. It is run once, as a whole, from a copy that
 prints a mark after each cell of code; so each output and each figure stands below its cell.
 """
 
@@ -30,7 +30,7 @@ SECONDS = 120  # after which a lesson is taken to hang
 INDEX = """# Lessons
 
 Short scripts about backprop, to be read from top to bottom. Each has one idea, predicts a number
-before it computes it, and ends with a check to break. What you see here comes from a quick run
+before it computes it, and ends with a check to break. What you see here comes from a run
 at the time when this site was built. From a checkout, run one, or make notebooks of all:
 
 ```sh
@@ -119,7 +119,7 @@ def _output(script: Path, text: str, figures: Path) -> str:
         Path(folder, script.name).write_text(text, encoding="utf-8")
         Path(folder, FIGURES).mkdir()
         result = subprocess.run(
-            [sys.executable, script.name, "--quick", "--out", FIGURES],
+            [sys.executable, script.name, "--out", FIGURES],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
             capture_output=True,

@@ -68,6 +68,8 @@ class autocast(contextlib.ContextDecorator):
     study what a GPU would do. Unlike PyTorch's, results inside are float32, so they can go into
     any function.
 
+    On a GPU of compute capability below 8.0, bfloat16 is float32: the card has no such products.
+
     Parameters
     ----------
     dtype : {"float16", "bfloat16"}

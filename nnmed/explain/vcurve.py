@@ -58,9 +58,10 @@ def v_curve(function, inputs) -> VCurve:
     so that the error falls with h^2 where h is large: the *truncation* of the Taylor series,
     slope 2 on a double logarithmic scale. Where h is small, the two values of f agree in most
     of their digits, which the subtraction takes away; what stays is their rounding, about
-    eps |f|, divided by h: slope -1. The two meet near h = eps^(1/3), which is 6e-6 in float64 and
-    5e-3 in float32, at an error of eps^(2/3): 4e-11 and 2e-5. So gradients cannot be checked to
-    more than four digits in float32, and :func:`nnmed.gradcheck` wants float64.
+    eps times the size of f, divided by h: slope -1. The two meet near h = eps^(1/3), which is
+    6e-6 in float64 and 5e-3 in float32, at an error of eps^(2/3): 4e-11 and 2e-5. So gradients
+    cannot be checked to more than four digits in float32, and :func:`nnmed.gradcheck` wants
+    float64.
 
     A wrong gradient shows itself as a curve that stays up however h is chosen.
 

@@ -1,7 +1,8 @@
 """Sums of products over labelled axes on either device.
 
 NumPy has a function for them. On a GPU each array is multiplied with what those before it have
-made, in a product of matrices, so that :mod:`nnmed.kernels.matmul` decides who multiplies::
+made, in a product of matrices, so that :mod:`nnmed.kernels.matmul` decides who multiplies. Where
+nothing is summed between two, there is no such product, and no rounding to fewer bits::
 
     bij, bjk -> bik      j is summed, b is in a stack:      (b, i, j) @ (b, j, k)
 """

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from nnmed.autograd import Tensor
-from nnmed.backend.arrays import array_module, device_of, is_array
+from nnmed.backend.arrays import array_module, device_of
 from nnmed.errors import ModelError, UsageError
 from nnmed.kernels import select
 from nnmed.optim.optimizer import Optimizer
@@ -38,6 +38,11 @@ class GradScaler:
     enabled : bool
         Without it losses and gradients pass as they are.
 
+    Attributes
+    ----------
+    skipped : bool
+        Whether a step was left out before the last :meth:`update`.
+
     Raises
     ------
     UsageError
@@ -66,9 +71,13 @@ class GradScaler:
         self.growth_factor, self.backoff_factor = float(growth_factor), float(backoff_factor)
         self.growth_interval, self.enabled = growth_interval, enabled
         self._scale, self._good_steps = float(init_scale), 0
-        self._numbers = None  # on the device: the scale, 1, and whether there was an overflow
+        # On the devices: the scale; and for each optimizer the scale, 1, and whether there was an
+        # overflow.
+        self._scales: dict[str, object] = {}
+        self._numbers: dict[tuple, object] = {}
         self._unscaled: set[int] = set()  # optimizers whose gradients are divided already
-        self._counts: list[tuple] = []  # optimizers, and their step counts before the step
+        self._states: list[tuple] = []  # optimizers, and their state before the step
+        self.skipped = False
 
     def get_scale(self) -> float:
         """Return the scale; 1 if not enabled."""
@@ -78,7 +87,7 @@ class GradScaler:
         """Return the loss times the scale."""
         if not self.enabled:
             return loss
-        scale = self._numbers_beside(loss._array)[:1].reshape(())
+        scale = self._beside(loss._array, self._scales, loss.device)[0:1].reshape(())
         return loss * Tensor._wrap(scale.astype(loss.dtype))
 
     def unscale_(self, optimizer: Optimizer) -> None:
@@ -103,9 +112,9 @@ class GradScaler:
         by_device: dict = {}
         for parameter in parameters:
             by_device.setdefault(device_of(parameter.grad._array), []).append(parameter)
-        for group in by_device.values():
+        for device, group in by_device.items():
             arrays = [parameter.grad._array for parameter in group]
-            numbers = self._numbers_beside(arrays[0])
+            numbers = self._beside(arrays[0], self._numbers, (id(optimizer), device))
             kernel = select("optimizer", arrays[0])
             for parameter, array in zip(group, kernel.unscaled(arrays, numbers)):
                 parameter.grad = Tensor._wrap(array)
@@ -124,27 +133,36 @@ class GradScaler:
             return optimizer.step()
         if id(optimizer) not in self._unscaled:
             self.unscale_(optimizer)
-        if self._numbers is None or device_of(self._numbers) == "cpu":
-            return None if self.found_overflow() else optimizer.step()
+        on_gpu = self._numbers.get((id(optimizer), "gpu"))
+        if on_gpu is None:
+            return None if self.found_overflow(optimizer) else optimizer.step()
         self.before_step(optimizer)
-        return optimizer.step_unless(self._numbers[1:])
+        return optimizer.step_unless(on_gpu[1:])
 
     def before_step(self, optimizer: Optimizer) -> None:
-        """Note an optimizer's step counts: on a GPU an overflow is known only after the step."""
-        self._counts.append((optimizer, _counts(optimizer)))
+        """Note an optimizer's state: on a GPU an overflow is known only after the step."""
+        if self.enabled:
+            state = [(values, dict(values)) for values in optimizer.state.values()]
+            self._states.append((optimizer, state))
 
-    def found_overflow(self) -> bool:
+    def found_overflow(self, optimizer: Optimizer) -> bool:
         """Tell whether a gradient was infinite or NaN since the last :meth:`update`."""
-        return self._numbers is not None and bool(self._numbers[2] != 0)
+        return any(
+            bool(numbers[2] != 0)
+            for (owner, _), numbers in self._numbers.items()
+            if owner == id(optimizer)
+        )
 
     def update(self) -> None:
         """Adjust the scale, after the steps of all optimizers."""
         if not self.enabled:
             return
-        if self.found_overflow():
+        for optimizer, state in self._states:
+            if self.found_overflow(optimizer):
+                _set_state(optimizer, state)
+        self.skipped = any(bool(numbers[2] != 0) for numbers in self._numbers.values())
+        if self.skipped:
             self._scale, self._good_steps = self._scale * self.backoff_factor, 0
-            for optimizer, counts in self._counts:
-                _set_counts(optimizer, counts)
         else:
             self._good_steps += 1
             if self._good_steps == self.growth_interval:
@@ -152,12 +170,12 @@ class GradScaler:
                 self._scale = grown if grown <= float(np.finfo(np.float32).max) else self._scale
                 self._good_steps = 0
         self.forget_step()
-        self._write()
 
     def forget_step(self) -> None:
         """Begin anew what :meth:`update` would have ended, as after an error."""
         self._unscaled.clear()
-        self._counts.clear()
+        self._states.clear()
+        self._write()
 
     def state_dict(self) -> dict:
         """Return scale, factors and counters, fit for JSON; empty if not enabled."""
@@ -195,35 +213,29 @@ class GradScaler:
         self.growth_factor, self.backoff_factor, self.growth_interval = growth, backoff, interval
         self._write()
 
-    def _numbers_beside(self, array):
-        """Return scale, 1, and overflow, on the device of `array`."""
-        if self._numbers is None or device_of(self._numbers) != device_of(array):
-            self._numbers = array_module(array).empty(3, np.float32)
-            self._write()
-        return self._numbers
+    def _beside(self, array, known: dict, key):
+        """Return the numbers that are known by a key, made where `array` lives if need be."""
+        if key not in known:
+            known[key] = array_module(array).empty(3, np.float32)
+            self._write_to(known[key])
+        return known[key]
 
     def _write(self) -> None:
-        """Bring the scale to the device, and take back the overflow, in memory that stays."""
-        if self._numbers is not None:
-            numbers = np.array([self._scale, 1, 0], np.float32)
-            if device_of(self._numbers) == "gpu":
-                self._numbers.set(numbers)
-            else:
-                self._numbers[...] = numbers
+        """Bring the scale to the devices, and take overflows back, in memory that stays."""
+        for numbers in (*self._scales.values(), *self._numbers.values()):
+            self._write_to(numbers)
+
+    def _write_to(self, numbers) -> None:
+        values = np.array([self._scale, 1, 0], np.float32)
+        if device_of(numbers) == "gpu":
+            numbers.set(values)
+        else:
+            numbers[...] = values
 
 
-def _counts(optimizer: Optimizer) -> list[tuple[dict, dict]]:
-    """Return each parameter's state, and the numbers in it."""
-    return [
-        (state, {name: value for name, value in state.items() if not is_array(value)})
-        for state in optimizer.state.values()
-    ]
-
-
-def _set_counts(optimizer: Optimizer, counts) -> None:
-    """Take the numbers back to what they were; arrays stay."""
-    for state in optimizer.state.values():
-        for name in [name for name, value in state.items() if not is_array(value)]:
-            del state[name]
-    for state, numbers in counts:
-        state.update(numbers)
+def _set_state(optimizer: Optimizer, state) -> None:
+    """Take an optimizer's state back: the step was left out, so its arrays are what they were."""
+    for values in optimizer.state.values():
+        values.clear()
+    for values, before in state:
+        values.update(before)

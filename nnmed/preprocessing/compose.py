@@ -87,7 +87,7 @@ class OnDevice:
     def __init__(self, augment: Transform):
         self._transforms = list(Compose([augment])._flat())
         for transform in self._transforms:
-            if type(transform).apply_batch is Transform.apply_batch:
+            if not _works_on_batches(type(transform)):
                 raise UsageError(
                     f"{transform.name} does not work on whole batches: leave it to the loader"
                 )
@@ -108,3 +108,10 @@ class OnDevice:
             parameters = [sample.history[position][1] for sample in batch.samples]
             images = transform.apply_batch(images, batch.samples, parameters)
         return replace(batch, image=as_channels_last(images))
+
+
+def _works_on_batches(kind: type) -> bool:
+    """Tell whether a class says how to change a batch, by the rule that it has for an image."""
+    owner = next(base for base in kind.__mro__ if "apply_batch" in vars(base))
+    rule = next((base for base in kind.__mro__ if "apply" in vars(base)), owner)
+    return owner is not Transform and issubclass(owner, rule)

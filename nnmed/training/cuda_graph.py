@@ -27,7 +27,8 @@ from dataclasses import fields, replace
 import numpy as np
 
 from nnmed.autograd import Tensor
-from nnmed.backend import cuda
+from nnmed.autograd.op import observers
+from nnmed.backend import cuda, determinism, precision
 from nnmed.backend.arrays import axes_by_stride, empty_like, is_array
 from nnmed.backend.random import KeyPlaces, Tape
 from nnmed.data.loader import Batch
@@ -70,17 +71,22 @@ class CapturedStep:
         if self._is_eager:
             return self._step(batch)
         with cuda.without_cublas():
-            return self._eager_or_launched(batch)
+            # No Python runs in a replay, so whoever watches ops would see nothing.
+            return self._step(batch) if observers else self._eager_or_launched(batch)
 
     def _eager_or_launched(self, batch: Batch) -> Tensor:
         if not self._is_steady(batch):
             return self._step(batch)
-        if self._graph is None:
+        if self._graph is None or not self._graph.is_unchanged():
+            self._graph = None  # its memory is free for the new one
             self._graph = CudaGraph(self._step, batch)
+        if not self._graph.is_rehearsed():
             return self._graph.rehearse(batch)
-        if not self._graph.is_valid():
+        if not self._graph.is_captured():
             try:
                 self._graph.capture()
+            except cuda.cupy().cuda.memory.OutOfMemoryError:
+                raise
             except Exception as error:
                 self._give_up(error)
         return self._step(batch) if self._is_eager else self._graph.launch(batch)
@@ -117,7 +123,7 @@ class CudaGraph:
     def __init__(self, step: TrainingStep, batch: Batch):
         device = cuda.cupy().cuda
         self.layout = _layout(batch)
-        self._step, self._graph = step, None
+        self._step, self._graph, self._fixed = step, None, None
         self._stream, self._pool = device.Stream(non_blocking=True), device.MemoryPool()
         self._tensors = [*step.model.parameters(), *step.model.buffers()]
         self._modules = list(step.model.modules())
@@ -128,10 +134,15 @@ class CudaGraph:
         self._batch = replace(batch, **arrays, samples=_Unseen(len(batch.samples)))
 
     def rehearse(self, batch: Batch) -> Tensor:
-        """Do a whole step, eagerly, where the graph will do its own; return the loss."""
+        """Do a whole step, eagerly, where the graph will do its own; return the loss.
+
+        It counts unless the loss scaler left the optimizer's step out.
+        """
         with self._apart(), Tape() as tape:
             loss = self._step(batch)
-        self._keys = cuda.cupy().empty((len(tape), 2), np.uint64)
+        if not self._step.scaler.skipped:  # which would leave an optimizer without its state
+            self._keys = cuda.cupy().empty((len(tape), 2), np.uint64)
+            self._fixed = self._taken_for_granted()
         return loss
 
     def capture(self) -> None:
@@ -144,7 +155,6 @@ class CudaGraph:
             not capture, such as cuBLAS.
         """
         before = HostState(self._step)
-        self._graph = None  # its memory is free for the new one
         places = KeyPlaces(list(self._keys))
         try:
             with self._apart(), places:
@@ -153,17 +163,26 @@ class CudaGraph:
             before.restore()
         self._next_keys = places.next_keys
         self._gradients = [(p, p.grad) for p in self._trained() if p.grad is not None]
-        self._graph, self._fixed = graph, self._taken_for_granted()
+        self._graph = graph
 
-    def is_valid(self) -> bool:
-        """Tell whether a step was captured, and nothing has been put in the place of its arrays."""
-        if self._graph is None:
-            return False
+    def is_rehearsed(self) -> bool:
+        """Tell whether a capture may follow."""
+        return self._fixed is not None
+
+    def is_captured(self) -> bool:
+        """Tell whether there is something to launch."""
+        return self._graph is not None
+
+    def is_unchanged(self) -> bool:
+        """Tell whether all is as in the rehearsal: arrays in their places, modes, formats."""
+        if self._fixed is None:
+            return True
         now = self._taken_for_granted()
         return len(now) == len(self._fixed) and all(a is b for a, b in zip(now, self._fixed))
 
     def launch(self, batch: Batch) -> Tensor:
         """Do the captured step with another batch and return the loss, valid until the next."""
+        self._step.zero_grad()  # an eager step may have left others
         for parameter, gradient in self._gradients:
             parameter.grad = gradient
         with self._apart():
@@ -182,9 +201,11 @@ class CudaGraph:
         """Work on the graph's stream, after and before what is queued elsewhere, in its memory."""
         current = cuda.cupy().cuda.get_current_stream()
         self._stream.wait_event(current.record())
-        with self._stream, cuda.cupy().cuda.using_allocator(self._pool.malloc):
-            yield
-        current.wait_event(self._stream.record())
+        try:
+            with self._stream, cuda.cupy().cuda.using_allocator(self._pool.malloc):
+                yield
+        finally:
+            current.wait_event(self._stream.record())
 
     def _captured(self):
         """Return the loss and the graph of a step."""
@@ -209,6 +230,8 @@ class CudaGraph:
             *[tensor._requires_grad for tensor in self._tensors],
             *[module.training for module in self._modules],
             *[value for value in state if is_array(value)],
+            precision.current(),
+            determinism.is_required(),
         ]
 
 

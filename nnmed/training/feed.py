@@ -34,14 +34,17 @@ def _ahead(loader) -> Iterator[Batch]:
     stream = cuda.cupy().cuda.Stream(non_blocking=True)
     slots = _Slot(stream), _Slot(stream)
     waiting = None
-    for index, batch in enumerate(loader):
-        slot = slots[index % 2]
-        copied = slot.copy(batch)
+    try:
+        for index, batch in enumerate(loader):
+            slot = slots[index % 2]
+            copied = slot.copy(batch)
+            if waiting is not None:
+                yield from waiting.hand_out()
+            slot.batch, waiting = copied, slot
         if waiting is not None:
             yield from waiting.hand_out()
-        slot.batch, waiting = copied, slot
-    if waiting is not None:
-        yield from waiting.hand_out()
+    finally:
+        stream.synchronize()  # or a copy would go on into memory that is given back
 
 
 class _Slot:

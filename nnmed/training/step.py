@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from nnmed.autograd import Tensor
-from nnmed.backend import random
+from nnmed.backend import precision, random
 from nnmed.backend.precision import multiplying_in
 from nnmed.data.loader import Batch
 from nnmed.nn import Module
@@ -30,7 +30,7 @@ class TrainingStep:
     schedule : learning-rate schedule, optional
         Stepped after the optimizer.
     max_norm : float, optional
-        Clip the gradient to this norm.
+        Clip the gradient of the optimizer's parameters to this norm.
     autocast : {"float16", "bfloat16"}, optional
         Multiply in this format.
     scaler : GradScaler, optional
@@ -58,7 +58,7 @@ class TrainingStep:
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.schedule, self.max_norm = schedule, max_norm
         self.scaler = scaler or GradScaler(enabled=False)
-        self._format = autocast or "float32"
+        self._format = autocast
         self.in_halves = False
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -77,7 +77,8 @@ class TrainingStep:
             loss = self._backward(batch)
         if self.max_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            clip_grad_norm_(self.model.parameters(), self.max_norm)
+            groups = self.optimizer.param_groups
+            clip_grad_norm_([p for group in groups for p in group["params"]], self.max_norm)
         self.scaler.step(self.optimizer)
         return loss
 
@@ -99,7 +100,7 @@ class TrainingStep:
 
     def _backward(self, batch: Batch, share: float = 1.0) -> Tensor:
         """Add the gradients of a share of the loss, and return that share."""
-        with multiplying_in(self._format):
+        with multiplying_in(self._format or precision.state.format):
             loss = self.loss(self.model(Tensor._wrap(batch.image)), batch)
         if share != 1:
             loss = loss * share

@@ -45,7 +45,7 @@ def test_each_output_and_figure_belongs_to_its_cell(script, tmp_path):
     text, first, second, third = lessons.run(script, tmp_path / "figures")
     assert text.text == "# A sum\n\nSee [the op](other.py), and $1 + 1$."
     line = LESSON.splitlines().index(first.text.splitlines()[-1]) + 1
-    assert (first.output, first.figures) == (f"--quick {line}", [])  # marks move no line
+    assert (first.output, first.figures) == (f"--out {line}", [])  # marks move no line
     assert (second.output, second.figures) == ("", ["the_sum.png"])
     assert (third.output, third.figures) == ("2", [])
 
@@ -55,7 +55,7 @@ def test_the_page_has_text_code_output_and_figure_in_order(script, tmp_path):
     expected = (
         "# A sum",
         "from __future__",
-        "````text\n--quick",
+        "````text\n--out",
         "![the sum](01_sum/the_sum.png)",
         "````python\nprint(ONE + 1)\n````\n\n````text\n2\n````",
     )

@@ -102,3 +102,39 @@ def test_state_goes_to_another_scaler():
 def test_bad_options_are_refused(options):
     with pytest.raises(UsageError, match="GradScaler"):
         optim.GradScaler(**options)
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_an_overflow_of_one_optimizer_leaves_the_other_alone(device, gpu):
+    a, b = (nnmed.Tensor(np.ones(3, np.float32)).to(device).requires_grad_() for _ in range(2))
+    optimizers = [optim.Adam([parameter], lr=0.1) for parameter in (b, a)]
+    scaler = optim.GradScaler(4.0)
+    scaler.scale(a.sum() + (b * np.float32(1e38)).sum()).backward()
+    for optimizer in optimizers:
+        scaler.step(optimizer)
+    scaler.update()
+    np.testing.assert_array_equal(b.numpy(), 1)
+    np.testing.assert_allclose(a.numpy(), 0.9, rtol=1e-6)
+    assert [values.get("step") for values in optimizers[1].state.values()] == [1]
+    assert scaler.get_scale() == 2
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_a_step_that_was_left_out_leaves_no_state(device, gpu):
+    x = nnmed.Tensor(np.ones(3, np.float32)).to(device).requires_grad_()
+    optimizer = optim.SGD([x], lr=0.1, momentum=0.9, dampening=0.5)
+    scaler = optim.GradScaler(4.0)
+    for factor in (1e38, 1.0, 1.0):
+        optimizer.zero_grad()
+        scaler.scale((x * np.float32(factor)).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    np.testing.assert_allclose(x.numpy(), 0.76, rtol=1e-6)
+
+
+def test_a_scaler_that_is_not_enabled_notes_nothing():
+    optimizer = optim.SGD([nnmed.Tensor([1.0], requires_grad=True)], lr=1.0)
+    scaler = optim.GradScaler(enabled=False)
+    for _ in range(3):
+        scaler.before_step(optimizer)
+    assert not scaler._states

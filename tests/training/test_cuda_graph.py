@@ -142,8 +142,10 @@ def test_the_same_bits_as_eager_steps(train, launched, options):
     assert not launched
     captured, log = train("auto", **options)
     assert_same(eager, captured)
-    # Of 6 batches an epoch the last is smaller; two warm up and one is the rehearsal.
-    assert len(launched) == EPOCHS * 5 - 3
+    # Of 6 batches an epoch the last is smaller; two warm up and one is the rehearsal, which is
+    # repeated where it overflows.
+    most = EPOCHS * 5 - 3
+    assert 0 < len(launched) < most if "scale" in options else len(launched) == most
     assert not log
 
 

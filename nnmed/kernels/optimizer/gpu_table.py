@@ -12,6 +12,8 @@ it, and whoever replays it writes the numbers first: :func:`gpu.write_numbers`.
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from nnmed.backend import cuda
@@ -54,7 +56,7 @@ class Table:
         """Bring a row of numbers for each parameter to the device, unless they are there."""
         rows = np.array(rows, self._dtype)
         if self.numbers is None:
-            self.numbers = cuda.cupy().empty(rows.shape, rows.dtype)
+            self.numbers = _empty(rows.shape, rows.dtype)
         if not np.array_equal(rows, self._numbers) and not cuda.is_capturing():
             self.numbers.set(rows)
             self._numbers = rows
@@ -70,7 +72,7 @@ class Table:
             self._captured.append(_upload(pointers))
             return self._captured[-1]
         if self._where is None:
-            self._where = cuda.cupy().empty(pointers.shape, np.int64)
+            self._where = _empty(pointers.shape, np.int64)
         if not np.array_equal(pointers, self._pointers):
             self._where.set(pointers)
             self._pointers = pointers
@@ -80,11 +82,12 @@ class Table:
 def find_table(name: str, arrays) -> Table:
     """Return the table of the kernels `name` for parameters of the sizes of `arrays`.
 
-    It belongs to the current stream, so that copies and launches come one after another.
+    It belongs to this thread and the current stream, so that copies and launches come one after
+    another.
     """
     device, stream = cuda.cupy().cuda.Device().id, cuda.cupy().cuda.get_current_stream().ptr
     dtype, sizes = arrays[0].dtype, tuple([array.size for array in arrays])
-    key = name, dtype, sizes, device, stream
+    key = name, dtype, sizes, device, stream, threading.get_ident()
     if key not in _tables:
         _tables[key] = Table(sizes, dtype)
     return _tables[key]
@@ -108,11 +111,18 @@ def _cut(sizes) -> np.ndarray:
     return np.array(rows, np.int32).reshape(-1, 3)
 
 
+def _empty(shape, dtype):
+    """Return memory of CuPy's pool: a table outlives the pool of a graph that may be in use."""
+    device = cuda.cupy().cuda
+    with device.using_allocator(cuda.cupy().get_default_memory_pool().malloc):
+        return cuda.cupy().empty(shape, dtype)
+
+
 def _upload(values: np.ndarray):
     """Return a copy on the device, made at once: no part of a graph that is being captured."""
     stream = cuda.cupy().cuda.Stream(non_blocking=True)
     with stream:
-        copy = cuda.cupy().empty(values.shape, values.dtype)
+        copy = _empty(values.shape, values.dtype)
         copy.set(values)
     stream.synchronize()
     return copy
