@@ -25,6 +25,10 @@ class Builder:
 
     def __init__(self, walk: Walk, parameters: dict, variables: dict):
         self.walk, self.parameters, self.variables = walk, parameters, variables
+        loss = walk.turns[0].op if walk.turns else None
+        taken = {*parameters.values(), *(n for op, n in variables.items() if op is not loss)}
+        self.prefix = _free_prefix(taken)
+        self.loss_name = next(name for name in ("L", "loss", "the_loss") if name not in taken)
         self.indices = {turn.op: index for index, turn in enumerate(walk.turns)}
         self.layers = layers_of([*walk.kept], parameters)
         self.contributions = _contributions(walk.turns)
@@ -52,7 +56,7 @@ class Builder:
         return Step(
             index=index,
             op=copy.copy(op),  # of which a later backward cannot take anything
-            name=self.variables.get(op, f"y{index}") if index else "L",
+            name=self.variables.get(op, f"{self.prefix}{index}") if index else self.loss_name,
             layer=self.layers[op],
             inputs=inputs,
             shape=dy.shape,
@@ -83,6 +87,7 @@ class Builder:
                     formula=op.backward_latex.get(name.partition("[")[0], ""),
                     source=self.indices.get(edge),
                     leaf=self.leaves.get(edge),
+                    is_wanted=edge is not None,
                     _gradient=gradient._array if flows else None,
                 )
             )
@@ -116,3 +121,9 @@ def _contributions(turns) -> dict:
             if edge is not None and gradient is not None:
                 contributions.setdefault(edge, []).append((index, position))
     return contributions
+
+
+def _free_prefix(taken: set[str]) -> str:
+    """Return the letter of automatic names, such that none is taken."""
+    used = {name.rstrip("0123456789") for name in taken if name[-1:].isdigit()}
+    return next(prefix for prefix in ("y", "z", "t", "step") if prefix not in used)

@@ -61,7 +61,7 @@ def explain(loss: Tensor, model=None) -> Derivation:
     parameters, variables = parameter_names(model), variable_names(sys._getframe(1))
     builder = Builder(Walk(loss), parameters, variables)
     steps = [builder.step(turn) for turn in builder.walk.turns]
-    graph = named_graph(loss, parameters, variables)
+    graph = named_graph(loss, parameters, variables) if steps else Graph([], [])
     return Derivation(steps, [*builder.leaves.values()], graph)
 
 

@@ -28,7 +28,7 @@ class Point:
 
     def __init__(self, step: Step, rng):
         self.step, self.op, self.device, self.rng = step, step.op, step.device, rng
-        self.needs = [item.gradient is not None for item in step.inputs]
+        self.needs = [item.is_wanted for item in step.inputs]
         values = [_numpy(array) for array in step._values.inputs(step.index)]
         near = [_near(x, item.shape, rng) for x, item in zip(values, step.inputs)]
         # Probabilities, logarithms and roots take numbers between 0 and 1.
@@ -48,6 +48,11 @@ class Point:
         self.gradients = self.backward(self.weights)
         self.is_finite = all(np.isfinite(array).all() for array in (y, *self.gradients.values()))
         return y
+
+    def repeats(self) -> bool:
+        """Tell whether forward does the same again."""
+        first, second = (self.forward(self.inputs) for _ in range(2))
+        return np.array_equal(first, second, equal_nan=True)
 
     def wrong_entry(self):
         """Return (input, entry, gradient, central difference) of a wrong entry, or None."""

@@ -16,7 +16,7 @@ _DOCUMENT = r"""\documentclass{article}
 """
 _ESCAPES = {
     "\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"''",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }  # fmt: skip
 

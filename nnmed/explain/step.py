@@ -147,6 +147,8 @@ class Input(Gradient):
     symbols, numbers : str
         The right side of the formula as text, with the tensors' names for its symbols, and with
         their numbers; these are empty for large arrays.
+    is_wanted : bool
+        Whether its gradient is needed: the graph goes on from here, or it is a leaf.
     """
 
     name: str
@@ -157,6 +159,7 @@ class Input(Gradient):
     leaf: Leaf | None
     symbols: str = ""
     numbers: str = ""
+    is_wanted: bool = False
     _gradient: object = None
 
 

@@ -57,10 +57,10 @@ class Walk:
         self._thread = threading.get_ident()
         observers.append(self)
         try:
-            gradients = grad(loss, leaves, retain_graph=True)
+            gradients = grad(loss, leaves, retain_graph=True, allow_unused=True)
         finally:
             observers.remove(self)
-        self.leaves = dict(zip(leaves, gradients))
+        self.leaves = {leaf: g for leaf, g in zip(leaves, gradients) if g is not None}
 
     def forward(self, op, inputs, output) -> None:
         """Ops that run inside backward are part of its steps."""

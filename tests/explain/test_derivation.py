@@ -237,3 +237,19 @@ def test_the_gpu_is_explained_and_verified_as_the_cpu_is(gpu):
         np.testing.assert_allclose(step.gradient, gradient, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(step.output_value, value, rtol=1e-4, atol=1e-5)
     assert "CrossEntropy" in str(derivation)
+
+
+def test_automatic_names_keep_off_the_callers():
+    a = nnmed.Tensor(2.0, requires_grad=True)
+    y1 = a * 2
+    L = a * 3
+    derivation = nnmed.explain(nnmed.sin(y1) * L)
+    names = [step.name for step in derivation] + [leaf.name for leaf in derivation.leaves]
+    assert len(set(names)) == len(names)
+    assert {"y1", "L", "a"} <= set(names)
+
+
+def test_a_leaf_that_no_gradient_reaches_is_none():
+    a, b = (nnmed.Tensor(v, requires_grad=True) for v in (2.0, 3.0))
+    derivation = nnmed.explain(a * 2 + nnmed.where(nnmed.Tensor(True), a, b * 0))
+    assert "a" in {leaf.name for leaf in derivation.leaves}

@@ -312,3 +312,59 @@ def test_three_digits_of_each_number_are_packed(scale):
     json.dumps(packed, allow_nan=False)
     halves = np.frombuffer(base64.b64decode(packed["numbers"]), "<f2").astype(np.float64)
     np.testing.assert_allclose(np.ldexp(halves, -packed["exponent"]), array, rtol=1e-3)
+
+
+def test_names_cannot_break_the_page(browser, tmp_path):
+    a = nnmed.Tensor(np.zeros((0, 3), np.float32), requires_grad=True)
+    loss = (a * 2).sum() + nnmed.sin(a).sum()  # "<!-- <script>" </script> <b>
+    path = tmp_path / "page.html"
+    title = 'x<script>alert(1)<!--<script></script> \udcff "&'
+    explain(loss).to_html(path, title=title)
+    browser.get(path.as_uri())
+    assert browser.execute_script("return document.scripts.length") == 2
+    assert "alert(1)<!--<script>" in browser.title
+    for number in range(browser.execute_script("return page.runs[0].steps.length")):
+        browser.execute_script(f"go({number})")
+    assert "<!-- <script>" in browser.find_element("css selector", "#step").text
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: nnmed.transpose(x, 2, 3),
+        lambda x: x[:, :, ::-1],
+        lambda x: F.pad(x, (1, -1, 2, -2)),
+        lambda x: F.max_pool2d(x, 3, 2, 1),
+        lambda x: F.avg_pool2d(x, 2),
+        lambda x: F.conv2d(x, nnmed.Tensor(np.ones((2, 3, 3, 3), np.float32)), stride=2, padding=1),
+        lambda x: F.conv2d(x, nnmed.Tensor(np.ones((2, 3, 3, 3), np.float32)), dilation=2),
+        lambda x: F.conv_transpose2d(
+            x, nnmed.Tensor(np.ones((3, 2, 3, 3), np.float32)), stride=2, padding=1
+        ),
+        lambda x: nnmed.concatenate([x, x * 2], 1),
+        lambda x: F.softmax(x, 1) + x,
+        lambda x: F.interpolate(x, scale_factor=2),
+        lambda x: nnmed.einsum("bchw->bcwh", x),
+    ],
+)
+def test_no_op_reaches_further_than_it_is_said_to(function, browser, tmp_path):
+    start = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    outputs = []
+    for change in (0.0, 50.0):
+        array = start.copy()
+        array[0, :, 3, 5] += change
+        x = nnmed.Tensor(array, requires_grad=True)
+        derivation = explain(function(x).sum())
+        outputs.append([step.output_value for step in derivation])
+    path = tmp_path / "page.html"
+    derivation.to_html(path)
+    browser.get(path.as_uri())
+    regions = browser.execute_script("return [...trailOf(page.runs[0], 'l0', [0, 0, 3, 5])]")
+    for name, region in regions:
+        if name.startswith("s") and region is not None:
+            before, after = (each[int(name[1:])] for each in outputs)
+            *_, rows, columns = np.nonzero(before != after)
+            y0, y1, x0, x1 = region
+            assert y0 <= rows.min() <= rows.max() <= y1
+            assert x0 <= columns.min() <= columns.max() <= x1

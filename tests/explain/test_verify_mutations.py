@@ -8,7 +8,7 @@ import pytest
 import nnmed
 from nnmed import functional as F
 from nnmed import nn
-from nnmed.autograd import Tensor
+from nnmed.autograd import Op, Tensor
 from nnmed.errors import GradientError
 from nnmed.ops.conv import Conv
 from nnmed.ops.cross_entropy import CrossEntropy
@@ -243,3 +243,71 @@ def test_products_in_half_precision_pass(dtype):
     with nnmed.autocast(dtype):
         y = F.conv2d(leaf(2, 3, 8, 8), leaf(4, 3, 3, 3)).flatten(1) @ leaf(144, 5)
     assert {step.check.verdict for step in nnmed.explain((y**2).sum()).verify()} == {"passed"}
+
+
+class ForgetsOne(Op):
+    """y = a b,   da = dy b"""
+
+    forward_latex = "y = a b"
+
+    def forward(self, a, b):
+        self.keep(inputs=(0, 1))
+        return a * b
+
+    def backward(self, dy):
+        return dy * self.inputs[1], None
+
+
+def test_an_input_that_backward_forgets_is_named():
+    a, b = (nnmed.Tensor(np.array(v, np.float32), requires_grad=True) for v in ([1, 2], [3, 4]))
+    derivation = nnmed.explain((ForgetsOne()(a, b * 2) + b).sum()).verify()
+    (check,) = [step.check for step in derivation.where("ForgetsOne")]
+    assert (check.verdict, check.input) == ("failed", "b")
+    assert derivation.where("Add")[0].check.verdict == "passed"
+
+
+class FusedOnly(Op):
+    """y = 2 a,   da = 2 dy"""
+
+    def forward(self, a):
+        return a * 2
+
+    def fused_backward(self, dy):
+        return (dy * 2,)
+
+
+class Draws(Op):
+    """Another y each time, without a key."""
+
+    def forward(self, a):
+        return a * np.random.default_rng().standard_normal(a.shape).astype(a.dtype)
+
+    def backward(self, dy):
+        return dy
+
+
+@pytest.mark.parametrize(
+    ("op", "words"), [(FusedOnly, "cannot be recorded"), (Draws, "does not do the same")]
+)
+def test_what_cannot_be_checked_says_why_and_can_be_shown(op, words):
+    a = nnmed.Tensor(np.ones(50, np.float32), requires_grad=True)
+    derivation = nnmed.explain(op()(a).sum()).verify()
+    check = derivation.where(op.__name__)[0].check
+    assert check.verdict == "skipped"
+    assert words in check.message
+    assert op.__name__ in derivation.to_html()  # though it has no formula
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_digits_that_cancel_in_float32_are_no_error(seed):
+    x = np.random.default_rng(seed).standard_normal((4, 64)).astype(np.float32) + 3000
+    w = np.random.default_rng(seed).standard_normal((4, 64)).astype(np.float32)
+    x = nnmed.Tensor(x, requires_grad=True)
+    loss = (F.layer_norm(x, (64,)) * nnmed.Tensor(w)).sum()
+    assert {step.check.verdict for step in nnmed.explain(loss).verify()} == {"passed"}
+
+
+def test_gradients_that_are_infinite_blame_nobody():
+    x = nnmed.Tensor([-120.0, 1.0, 120.0], requires_grad=True)
+    loss = F.binary_cross_entropy(F.sigmoid(x), nnmed.Tensor([1.0, 1.0, 0.0]))
+    assert "failed" not in {step.check.verdict for step in nnmed.explain(loss).verify()}

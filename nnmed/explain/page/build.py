@@ -23,15 +23,17 @@ def build_page(derivation, title: str, beside=None) -> str:
             "to_html: beside= is to be a derivation of the same computation, with the same steps: "
             f"this one has {len(derivation)}, the other {len(beside)}"
         )
+    # A file name that cannot be decoded has no place in a page.
+    title = title.encode("utf-8", "backslashreplace").decode()
     runs = [run_data(derivation)] + ([] if beside is None else [run_data(beside)])
     data = {
         "title": title,
-        "summary": _summary(derivation),
+        "summaries": [_summary(each) for each in (derivation, beside) if each is not None],
         "runs": runs,
         "code": code_of(derivation),
     }
-    # Inside of a script element nothing may look like its end.
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    # Inside of a script element nothing may look like its end, or like a comment.
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return Template(_part("explorer.html")).substitute(
         title=_escaped(title),
         style=_part("explorer.css") + _graph_themes(),
@@ -46,8 +48,8 @@ def _outline(derivation) -> list:
 
 
 def _summary(derivation) -> dict[str, str]:
-    loss = derivation.step(0).output_value
-    value = "" if loss is None else f"{float(loss):.6g}"
+    loss = derivation.step(0).output_value if len(derivation) else None
+    value = "?" if loss is None else f"{loss.item():.6g}"
     count = len(derivation)
     verdicts = [step.check.verdict for step in derivation if step.check is not None]
     passed = verdicts.count("passed")

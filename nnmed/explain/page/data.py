@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import textwrap
+from functools import lru_cache
+from html import escape
 from pathlib import Path
 
 from nnmed.explain.page.arrays import pack
@@ -59,7 +61,7 @@ def _step(step, leaves, collected) -> dict:
         "file": Path(step.file).name,
         "line": step.line,
         "source": step.source,
-        "forward": to_mathml(step.forward_latex, "block"),
+        "forward": _formula(step.forward_latex),
         "inputs": inputs,
         "output": output,
         "gradient": f"g{output}",
@@ -67,7 +69,7 @@ def _step(step, leaves, collected) -> dict:
         "saved": [{"what": item.what, "shape": list(item.shape)} for item in step.saved],
         "check": _check(step.check),
         "numbers": step.numbers,
-        "code": step.op_name,
+        "code": _code_key(type(step.op)),
         "reach": reach(step),
     }
 
@@ -85,7 +87,7 @@ def _input(step, position, item, value, leaves, collected) -> dict:
     if item.gradient is not None:
         gradient = f"e{step.index}.{position}"
         collected.add_array(gradient, item.gradient)
-    formula = to_mathml(item.formula, "block") if item.formula and gradient else ""
+    formula = _formula(item.formula) if item.formula and gradient else ""
     return {"name": item.name, "tensor": tensor, "formula": formula, "gradient": gradient}
 
 
@@ -93,6 +95,29 @@ def _check(check) -> dict | None:
     return None if check is None else {"verdict": check.verdict, "message": check.message}
 
 
+@lru_cache(maxsize=1024)
+def _formula(latex: str) -> str:
+    """Return a formula as MathML; one that cannot be converted as it is, none as nothing."""
+    if not latex:
+        return ""
+    try:
+        return to_mathml(latex, "block")
+    except ValueError:
+        return f"<code>{escape(latex)}</code>"
+
+
+def _code_key(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def code_of(derivation) -> dict[str, str]:
     """Return the source of each kind of op: what its forward and its backward do."""
-    return {step.op_name: textwrap.dedent(inspect.getsource(type(step.op))) for step in derivation}
+    kinds = {type(step.op) for step in derivation}
+    return {_code_key(kind): _source(kind) for kind in kinds}
+
+
+def _source(kind: type) -> str:
+    try:
+        return textwrap.dedent(inspect.getsource(kind))
+    except (OSError, TypeError):  # typed in, and in no file
+        return ""

@@ -24,6 +24,7 @@ function arrayFigure(array, about, follow, region) {
   }
   const which = Math.min(chosenPicture.get(about.key) ?? 0, array.labels.length - 1);
   const map = element("canvas", { className: "map", tabIndex: 0 });
+  map.dataset.key = `${about.tensor} ${about.name}`;
   map.setAttribute("role", "img");
   const overlay = element("canvas", { className: "mark" });
   overlay.style.cssText = "position:absolute;left:0;top:0;pointer-events:none";
@@ -60,7 +61,8 @@ function arrayFigure(array, about, follow, region) {
   }
   function chooseCursor() {
     const isNorm = array.norm && currentPicture() === 0;
-    follow(about.tensor, indexAt(array, isNorm ? 1 : currentPicture(), ...cursor));
+    const which = isNorm ? largestAt(array, ...cursor) : currentPicture();
+    follow(about.tensor, indexAt(array, which, ...cursor));
   }
   map.addEventListener("pointermove", (event) => read(place(event)));
   map.addEventListener("click", (event) => { read(place(event)); chooseCursor(); });
@@ -91,6 +93,14 @@ function arrayFigure(array, about, follow, region) {
   figure.querySelector(".picture > div").style.position = "relative";
   show(which);
   return figure;
+}
+
+// The channel with the largest number at a place.
+function largestAt(array, row, column) {
+  const size = (which) => Math.abs(pictureOf(array, which).numbers[row * array.columns + column]);
+  let largest = 1;
+  for (let which = 2; which < array.labels.length; which++) if (size(which) > size(largest)) largest = which;
+  return largest;
 }
 
 function written({ rows, columns, numbers }) {

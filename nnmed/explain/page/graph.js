@@ -42,7 +42,7 @@ function scaleGraph(to) {
 function showAll() {
   const { width, height } = drawing.viewBox.baseVal;
   graphPane.scrollTo(0, 0);
-  scaleGraph(Math.min(graphPane.clientWidth / width, graphPane.clientHeight / height));
+  scaleGraph(Math.min(1, graphPane.clientWidth / width, graphPane.clientHeight / height));
 }
 
 function markChosen(number) {
@@ -50,7 +50,12 @@ function markChosen(number) {
     node.classList.toggle("chosen", other === number);
     node.setAttribute("aria-pressed", other === number);
   }
-  nodes.get(number)?.scrollIntoView({ block: "center", inline: "center" });
+  const node = nodes.get(number);
+  if (!node) return;
+  // Not scrollIntoView, which would move the window as well.
+  const box = node.getBoundingClientRect(), pane = graphPane.getBoundingClientRect();
+  graphPane.scrollBy(box.left + box.width / 2 - pane.left - pane.width / 2,
+    box.top + box.height / 2 - pane.top - pane.height / 2);
 }
 
 function markFollowed(regions) {

@@ -18,6 +18,7 @@ function limitOf(numbers) {
 
 function draw(canvas, picture, limit) {
   const { rows, columns, numbers } = picture;
+  if (!numbers.length) return;
   canvas.width = columns;
   canvas.height = rows;
   const longest = Math.max(rows, columns);

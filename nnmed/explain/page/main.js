@@ -9,12 +9,8 @@ const trail = document.getElementById("trail");
 // The run that is shown; the third is the difference of two.
 function shownRun() {
   if (state.run < 2) return page.runs[state.run];
-  const [a, b] = page.runs, arrays = {};
-  for (const key of Object.keys(a.arrays)) {
-    const beside = b.arrays[key];
-    arrays[key] = beside && String(beside.shape) === String(a.arrays[key].shape)
-      ? difference(b.arrays[key], a.arrays[key]) : null;
-  }
+  const [a, b] = page.runs;
+  const arrays = new Proxy(a.arrays, { get: (_, key) => difference(b.arrays[key], a.arrays[key]) });
   return { ...a, arrays };
 }
 
@@ -29,8 +25,12 @@ function go(number) {
 
 function follow(tensor, index) {
   state.followed = { tensor, index };
+  const { scrollTop } = panel, chosen = document.activeElement?.dataset.key;
   show();
-  document.getElementById("status").textContent = trail.querySelector("h3")?.textContent || "";
+  panel.scrollTop = scrollTop;
+  if (chosen) panel.querySelector(`[data-key="${chosen}"]`)?.focus({ preventScroll: true });
+  trail.scrollTop = 0;
+  document.getElementById("status").textContent = trail.querySelector("h3")?.firstChild.textContent || "";
 }
 
 function stopFollowing() {
@@ -84,7 +84,7 @@ function showTrail(run, regions) {
       gradient === null ? "" : text("effect", { gradient: format(gradient) })),
     element("table", {}, element("thead", {}, element("tr", {},
       element("th", {}, text("find")), element("th", {}, text("region")),
-      element("th", { className: "number" }, `max |∂L/∂y|`))), element("tbody", {}, ...rows)));
+      element("th", { className: "number" }, text("largest_shown")))), element("tbody", {}, ...rows)));
 }
 
 // The largest gradient of a step's output in a region, of all pictures.
@@ -109,7 +109,8 @@ function showTexts() {
   document.documentElement.lang = language;
   for (const holder of document.querySelectorAll("[data-text]")) holder.textContent = text(holder.dataset.text);
   document.getElementById("title").textContent = page.title;
-  document.getElementById("summary").textContent = page.summary[language];
+  document.getElementById("summary").textContent =
+    page.summaries.map((summary) => summary[language]).join("  ·  ");
   controls.previous.textContent = text("previous");
   controls.next.textContent = text("next");
   for (const [id, key] of [["zoom-in", "zoom_in"], ["zoom-out", "zoom_out"], ["zoom-all", "zoom_all"]]) {

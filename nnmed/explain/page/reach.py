@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from nnmed import ops
 
-# Ops whose output at a place depends on that place of their inputs alone, if shapes are equal,
-# are told by exclusion: these look at the whole map.
-_WHOLE = ("BatchNorm", "GroupNorm", "LayerNorm", "Softmax", "LogSoftmax", "MatMul", "Linear")
+# Ops that work number by number, or along the channels alone: the output at a place depends on
+# that place of the inputs.
+_IN_PLACE = (
+    "Add", "Sub", "Mul", "Div", "Neg", "Pow", "PowScalar", "Exp", "Log", "Sqrt", "Sin", "Cos",
+    "Abs", "Cast", "Clone", "Maximum", "Minimum", "Clip", "Where", "Dropout", "DropoutGrad",
+    "PRelu", "BatchNormInference", "BroadcastTo", "ToDevice",
+)  # fmt: skip
 
 
 def reach(step) -> dict:
@@ -23,7 +27,11 @@ def reach(step) -> dict:
     if isinstance(op, (ops.pooling_ops.MaxPool2d, ops.pooling_ops.AvgPool2d)):
         kernel, stride, padding, *dilation = op.windows
         return _windows("window", kernel, stride, padding, *(dilation or [(1, 1)]))
-    same = len(shape) >= 3 and shape[-2:] == step.shape[-2:] and op.name not in _WHOLE
+    if isinstance(op, ops.shape.Concatenate) and len(shape) == 4 and op.dim == 1:
+        return {"kind": "same"}
+    in_place = isinstance(op, ops.activation.Activation) or op.name in _IN_PLACE
+    is_ours = type(op).__module__.startswith("nnmed.")
+    same = in_place and is_ours and len(shape) >= 3 and shape[-2:] == step.shape[-2:]
     return {"kind": "same" if same else "all"}
 
 

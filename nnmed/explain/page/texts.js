@@ -2,8 +2,8 @@
 const TEXTS = {
   en: {
     previous: "← nearer the loss", next: "further from it →", find: "Step", run: "Run", theme: "Theme",
-    language: "Language", auto: "as the system", light: "light", dark: "dark", this: "this run",
-    other: "other run", difference: "difference", step: "Step {number} (0 to {last})",
+    language: "Language", auto: "as the system", light: "light", dark: "dark", largest_shown: "largest |∂L/∂y| shown there", this: "this run",
+    other: "other run", difference: "other − this", step: "Step {number} (0 to {last})",
     position: "{number} of 0…{last}", forward: "Forward", backward: "Backward", into: "What goes in",
     out: "What comes out", down: "The gradient that comes down", up: "The gradient that goes up",
     gradient_of: "Gradient by {name}", from_step: "from step {number}", leaf: "leaf",
@@ -12,7 +12,7 @@ const TEXTS = {
     summed: "Here the gradients of {count} paths are added up.", channel: "Picture",
     all_channels: "norm over channels", shown: "1 of {stride} rows and columns", follow: "Follow",
     trail: "Followed: {name} at {place}", stop: "Stop following", value: "value", gradient: "gradient",
-    region: "Where it has an effect", whole: "everywhere", norm: "norm", mean: "mean", zeros: "zeros",
+    region: "Where it has an effect", whole: "anywhere", norm: "norm", mean: "mean", zeros: "zeros",
     smallest: "min", largest: "max", not_kept: "not known", graph: "Graph of the computation",
     zoom_in: "Zoom in", zoom_out: "Zoom out", zoom_all: "Show all", shape: "shape", name: "name",
     hint: "Click a pixel or a weight to follow it through the chain. Arrow keys go from step to step.",
@@ -20,7 +20,7 @@ const TEXTS = {
   },
   zh: {
     previous: "← 靠近损失", next: "远离损失 →", find: "步骤", run: "运行", theme: "主题", language: "语言",
-    auto: "跟随系统", light: "浅色", dark: "深色", this: "本次运行", other: "另一次运行", difference: "差",
+    auto: "跟随系统", light: "浅色", dark: "深色", largest_shown: "所示范围内最大的 |∂L/∂y|", this: "本次运行", other: "另一次运行", difference: "另一次 − 本次",
     step: "第 {number} 步（0 至 {last}）", position: "{number}（0…{last}）", forward: "前向", backward: "反向",
     into: "输入", out: "输出", down: "传入的梯度", up: "传出的梯度", gradient_of: "对 {name} 的梯度",
     from_step: "来自第 {number} 步", leaf: "叶子", numbers: "代入数值", check: "检验", passed: "通过",
@@ -28,7 +28,7 @@ const TEXTS = {
     line: "你的代码行", summed: "此处把 {count} 条路径的梯度相加。", channel: "图像",
     all_channels: "各通道的范数", shown: "每 {stride} 行列取一", follow: "追踪",
     trail: "追踪：{name}，位置 {place}", stop: "停止追踪", value: "数值", gradient: "梯度",
-    region: "影响范围", whole: "全部", norm: "范数", mean: "均值", zeros: "零的比例", smallest: "最小",
+    region: "影响范围", whole: "可能是任何位置", norm: "范数", mean: "均值", zeros: "零的比例", smallest: "最小",
     largest: "最大", not_kept: "未知", graph: "计算图", zoom_in: "放大", zoom_out: "缩小",
     zoom_all: "显示全部", shape: "形状", name: "名称",
     hint: "点击一个像素或权重，沿整条链追踪它。用方向键逐步移动。",
