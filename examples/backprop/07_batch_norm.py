@@ -34,8 +34,8 @@
 #
 # **Predict.** Two things can be read off without computing. Add a constant to all $x$, or stretch
 # them, and $\hat x$ stays. So the loss has no slope in these two directions: the gradient sums to
-# zero, and its product with $\hat x$ sums to zero. And ten times larger $x$ give a ten times
-# smaller gradient.
+# zero, and its product with $\hat x$ sums to nearly zero (but for $\epsilon$). And ten times larger
+# $x$ give a ten times smaller gradient.
 
 # %%
 import numpy as np

@@ -7,8 +7,8 @@
 # $$ L(w + s v) \approx L(w) + s\; g^\top v + \tfrac{s^2}{2}\; v^\top H v $$
 #
 # where $H$ is the Hessian, the matrix of all second derivatives. For a network with $N$ weights
-# it has $N^2$ entries; nobody writes it down. But its *product with a vector* costs no more than
-# two backward passes. For a fixed $v$,
+# it has $N^2$ entries; nobody writes it down. But its *product with a vector* costs about three
+# or four backward passes, whatever $N$ is. For a fixed $v$,
 #
 # $$ H v = \nabla_w \left( g(w)^\top v \right) $$
 #
@@ -18,13 +18,14 @@
 # `backward` is itself made of ops, so this needs no new code: `create_graph=True` (`_Walk` in
 # `nnmed/autograd/engine.py`).
 #
-# **The largest eigenvalue** $\lambda$ of $H$ is found by power iteration: multiply any vector by
-# $H$ again and again, and its component along the top eigenvector $v$ outgrows all others.
+# **The largest eigenvalue** $\lambda$ of $H$, in magnitude, is found by power iteration: multiply
+# any vector by $H$ again and again, and its component along the top eigenvector $v$ outgrows all
+# others.
 #
 # **Predict.** From lesson 10: along $v$ a step of gradient descent multiplies the distance by
 # $1 - \eta\lambda$. With $\eta = 1.9/\lambda$ that is $-0.9$: back and forth, and shrinking. With
-# $\eta = 2.1/\lambda$ it is $-1.1$, and growing. So this one number says which learning rates
-# train.
+# $\eta = 2.1/\lambda$ it is $-1.1$, and growing. So near this point one number says which
+# learning rates train.
 
 # %%
 import numpy as np
@@ -97,7 +98,7 @@ def dot(a, b):
 
 
 def hessian_times(v):
-    """Return H v and v, as lists of arrays."""
+    """Return H v, as a list of arrays."""
     gradients = nnmed.grad(loss(), parameters, create_graph=True)
     slope = dot(gradients, v)
     return [h.numpy() for h in nnmed.grad(slope, parameters)]
@@ -122,7 +123,7 @@ print(f"gradient descent needs a rate below 2 / {curvature:.5g} = {2 / curvature
 # ## Seen along two directions
 #
 # The loss along the top eigenvector is a narrow valley, along a random direction a plain. That is
-# typical: of the thousands of directions a few are steep. The dashed parabolas are Taylor's formula
+# typical: of all the directions a few are steep. The dashed parabolas are Taylor's formula
 # with $g$ and $H v$, computed at the one point $s = 0$.
 
 

@@ -15,7 +15,7 @@ from nnmed.explain.names import is_within, parameter_names, variable_names
 from nnmed.explain.page import build_page
 from nnmed.explain.step import Leaf, Step
 from nnmed.explain.values import Values
-from nnmed.explain.verify import check_step
+from nnmed.explain.verify import check_step, check_sum
 from nnmed.explain.walk import Walk
 from nnmed.explain.written import chain_rule, write_out
 
@@ -69,7 +69,8 @@ class Derivation:
     """The steps of a backward pass, in its order: from the loss to the leaves.
 
     ``derivation[3]``, ``derivation[2:5]``, ``len(derivation)`` and iteration are those of the
-    list of steps; a slice is a list. ``str(derivation)`` is a table.
+    list of steps; a slice is a list. ``derivation["Conv"]`` and ``derivation["layer1.0"]`` are what
+    :meth:`where` finds. ``str(derivation)`` is a table.
 
     Attributes
     ----------
@@ -94,6 +95,8 @@ class Derivation:
         return iter(self.steps)
 
     def __getitem__(self, index):
+        if isinstance(index, str):
+            return self.where(index)
         return self.steps[index] if isinstance(index, slice) else self.step(index)
 
     def step(self, index: int) -> Step:
@@ -145,6 +148,9 @@ class Derivation:
     def verify(self, raise_exception: bool = False) -> Derivation:
         """Check every step on its own and note the verdict in ``step.check``; return self.
 
+        Where several paths meet, the sum is checked too; that of a leaf is noted in ``leaf.check``,
+        which is None where it is right.
+
         See :mod:`nnmed.explain.verify` for how. To be called before the optimizer's step.
 
         Parameters
@@ -158,8 +164,11 @@ class Derivation:
             If a tensor was changed in place since; if steps fail and `raise_exception` is set.
         """
         for step in self:
-            step.check = check_step(step)
-        failures = [step.check.message for step in self if step.check.verdict == "failed"]
+            step.check = check_sum(step, self.steps) or check_step(step)
+        for leaf in self.leaves:
+            leaf.check = check_sum(leaf, self.steps)
+        checks = [item.check for item in (*self.steps, *self.leaves) if item.check is not None]
+        failures = [check.message for check in checks if check.verdict == "failed"]
         if failures and raise_exception:
             raise GradientError("verify: " + "\n".join(failures))
         return self
@@ -192,7 +201,9 @@ class Derivation:
         Raises
         ------
         UsageError
-            If `beside` has other steps.
+            If `beside` has other steps, or there are none, as of a leaf.
+        GradientError
+            If a tensor was changed in place since, by an optimizer's step for instance.
         DataError
             If the file cannot be written.
         """

@@ -13,6 +13,7 @@ from nnmed.explain.step import Step
 _ALLOWED = 1e-6  # relative to the norm of the terms g_i v_i
 _ALL_ENTRIES = 20_000  # up to so many numbers computed, every entry of an input is moved
 _DIRECTIONS = 2
+_INFINITIES = 8
 
 
 class Point:
@@ -63,6 +64,22 @@ class Point:
                     alone = np.zeros_like(direction)
                     alone[entry] = direction[entry]
                     expected = self.difference(position, alone) / direction[entry]
+                    name = self.step.inputs[position].name
+                    return name, entry, float(gradient[entry]), float(expected)
+        return None
+
+    def wrong_infinity(self):
+        """Return what :meth:`wrong_entry` does for a gradient that is not finite where y changes.
+
+        A few of them are looked at, at a point at which some number is not finite.
+        """
+        for position, gradient in self.gradients.items():
+            for entry in map(tuple, np.argwhere(~np.isfinite(gradient))[:_INFINITIES]):
+                direction = np.zeros_like(gradient)
+                direction[entry] = np.maximum(np.abs(self.inputs[position][entry]), 1e-3)
+                expected = self.difference(position, direction) / direction[entry]
+                if np.isfinite(expected):
+                    entry = tuple(int(i) for i in entry)
                     name = self.step.inputs[position].name
                     return name, entry, float(gradient[entry]), float(expected)
         return None

@@ -131,7 +131,7 @@ class Graph:
             Names such as ``"layer1"`` or ``"layer2.0"``; by default the first part of every
             module's name. A module that ran several times becomes as many nodes. Which ops
             belong to it is known exactly if the graph was made under
-            ``nnmed.recording(model)``, see :func:`nnmed.explain.layers.layers_of`.
+            ``nnmed.recording(model)``, see :func:`nnmed.explain.names.layers_of`.
 
         Raises
         ------

@@ -18,8 +18,7 @@ def _step(step) -> str:
     parts = [
         f"## Step {step.index}: {step.op_name}{layer}",
         f"`{step.source or step.file}` (line {step.line})",
-        f"$${step.forward_latex}$$",
-        *[f"$${item.formula}$$" for item in step.inputs if item.gradient is not None],
+        *[f"$${formula}$$" for formula in _formulas(step) if formula],
         _arrays(step),
         *step.notes,
     ]
@@ -28,6 +27,10 @@ def _step(step) -> str:
     if step.check is not None:
         parts.append(f"Check: **{step.check.verdict}**. {step.check.message}".rstrip())
     return "\n\n".join(parts)
+
+
+def _formulas(step) -> list[str]:
+    return [step.forward_latex, *(i.formula for i in step.inputs if i.gradient is not None)]
 
 
 def _arrays(step) -> str:

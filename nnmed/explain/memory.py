@@ -177,6 +177,8 @@ def memory_timeline(loss: Tensor, model=None) -> MemoryTimeline:
     >>> memory_timeline(nnmed.exp(x).sum()).peak  # the output of exp, its gradient, that of x
     24
     """
+    if not isinstance(loss, Tensor):
+        raise UsageError(f"memory_timeline takes the loss, a Tensor, got {type(loss).__name__}")
     ops = ops_behind(loss)
     if not ops:
         raise GradientError("memory_timeline: no operation was recorded that made this tensor")

@@ -210,7 +210,10 @@ class _Watch:
         given = [gradient for gradient in gradients if gradient is not None]
         moved = sum(tensor._array.nbytes for tensor in (dy, *given))
         moved += sum(kept.array.nbytes for kept in kept_by(op))
-        flops = op.flops(op.input_shapes, dy.shape) * len(given)
+        # As much for each factor of a product; next to nothing for a bias beside them.
+        most = max(len(shape) for shape in op.input_shapes)
+        factors = [gradient for gradient in given if gradient.ndim > 1 or gradient.ndim == most]
+        flops = op.flops(op.input_shapes, dy.shape) * len(factors)
         self.note(op, "backward", flops, moved, dy)
 
     def note(self, op, direction, flops, moved, tensor) -> None:

@@ -114,12 +114,15 @@ class Leaf(Gradient):
     tensor : Tensor
     contributions : list of (int, int)
         The steps that brought gradients here, and for which of their inputs; they are added up.
+    check : Check or None
+        What ``Derivation.verify()`` found wrong with the sum.
     """
 
     name: str
     tensor: Tensor
     contributions: list[tuple[int, int]]
     _gradient: object
+    check: object = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -32,7 +32,8 @@ class VCurve:
 
     def best(self, dtype: str = "float64") -> tuple[float, float]:
         """Return the step size with the smallest error, and that error."""
-        index = int(np.argmin(self.errors[dtype]))
+        errors = self.errors[dtype]  # NaN where a step left the function's domain
+        index = int(np.argmin(np.where(np.isnan(errors), np.inf, errors)))
         return float(self.steps[index]), float(self.errors[dtype][index])
 
     def plot(self, path):

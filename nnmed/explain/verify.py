@@ -32,6 +32,8 @@ _ALLOWED_FLOAT64 = 1e-9
 # Where terms cancel, float32 loses digits whichever way the formula is computed: so many times what
 # the recorded backward loses in float32 is allowed.
 _CONDITION = 10
+# Relative error of a sum of gradients of several paths.
+_SUMMED = 1e-4
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def check_step(step: Step) -> Check:
             point = Point(step, random.generator("verify", step.index, attempt))
             if not point.repeats():
                 return Check("skipped", message="its forward does not do the same again")
-            wrong = point.wrong_entry() if point.is_finite else None
+            wrong = point.wrong_entry() if point.is_finite else point.wrong_infinity()
             if wrong is None:
                 break
     if wrong is not None:
@@ -95,6 +97,29 @@ def check_step(step: Step) -> Check:
     if not point.is_finite:
         return Check("skipped", message="no point was found at which all numbers are finite")
     return followed
+
+
+def check_sum(item, steps: list[Step]) -> Check | None:
+    """Check that the gradient of a step's output, or of a leaf, is what other steps brought.
+
+    Returns None if it is. The loss begins with 1.
+    """
+    parts = [steps[index].inputs[position].gradient for index, position in item.contributions]
+    if not parts:
+        parts = [np.ones_like(item.gradient)]
+    expected, size = sum(np.float64(part) for part in parts), sum(np.abs(part) for part in parts)
+    with np.errstate(all="ignore"):
+        error = np.abs(item.gradient - expected) / np.maximum(size, np.finfo(np.float64).tiny)
+    error = np.where(np.isfinite(expected), error, 0)  # infinities, and their differences
+    if not error.size or error.max() <= _SUMMED:
+        return None
+    entry = tuple(int(i) for i in np.unravel_index(np.argmax(error), error.shape))
+    value, wanted = float(item.gradient[entry]), float(expected[entry])
+    message = (
+        f"the gradient of {item.name} at {entry} is {value:.9g}, the sum of what "
+        f"{len(parts)} steps brought: {wanted:.9g}"
+    )
+    return Check("failed", float(error.max()), item.name, entry, value, wanted, message)
 
 
 def _failed(step, error, name, entry, value, expected, method) -> Check:

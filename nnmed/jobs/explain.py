@@ -42,7 +42,8 @@ def run(options: argparse.Namespace) -> None:
     UsageError
         If there is no such class or frame, or the second run has another network.
     """
-    if options.out.exists() and options.out.samefile(options.image):
+    exist = options.out.exists() and options.image.exists()
+    if exist and options.out.samefile(options.image):
         raise UsageError(f"-o {options.out} is the image itself: name another file")
     own = open_run(options.model)
     beside = None if options.beside is None else open_run(options.beside)

@@ -253,3 +253,16 @@ def test_a_leaf_that_no_gradient_reaches_is_none():
     a, b = (nnmed.Tensor(v, requires_grad=True) for v in (2.0, 3.0))
     derivation = nnmed.explain(a * 2 + nnmed.where(nnmed.Tensor(True), a, b * 0))
     assert "a" in {leaf.name for leaf in derivation.leaves}
+
+
+def test_steps_by_name_in_brackets():
+    a = nnmed.Tensor([1.0, 2.0], requires_grad=True)
+    derivation = nnmed.explain((nnmed.sin(a) * a).sum())
+    assert [step.op_name for step in derivation["Sin"]] == ["Sin"]
+    with pytest.raises(UsageError, match="no step is called"):
+        derivation["Cos"]
+
+
+def test_a_leaf_has_no_page():
+    with pytest.raises(UsageError, match="no steps to show"):
+        nnmed.explain(nnmed.Tensor(1.0, requires_grad=True)).to_html()

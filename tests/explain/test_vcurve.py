@@ -74,3 +74,13 @@ def test_bad_use():
         v_curve(lambda x: x, nnmed.Tensor([1, 2]))
     with pytest.raises(UsageError, match="the derivative is 0"):
         v_curve(lambda x: (x * 0).sum(), nnmed.Tensor([1.0, 2.0]))
+
+
+def test_the_best_step_is_one_inside_the_functions_domain():
+    import nnmed
+    from nnmed.explain import v_curve
+
+    point = nnmed.Tensor(np.array([0.05, 0.1]))
+    size, error = v_curve(lambda x: nnmed.log(x).sum(), point).best()
+    assert size < 0.05
+    assert error < 1e-8

@@ -311,3 +311,26 @@ def test_gradients_that_are_infinite_blame_nobody():
     x = nnmed.Tensor([-120.0, 1.0, 120.0], requires_grad=True)
     loss = F.binary_cross_entropy(F.sigmoid(x), nnmed.Tensor([1.0, 1.0, 0.0]))
     assert "failed" not in {step.check.verdict for step in nnmed.explain(loss).verify()}
+
+
+@pytest.mark.parametrize("factor", [np.nan, np.inf])
+def test_gradients_that_are_not_finite_are_named(factor, monkeypatch):
+    backward = Sin.backward
+    monkeypatch.setattr(Sin, "backward", lambda op, dy: backward(op, dy) * factor)
+    x = nnmed.Tensor([0.1, 0.2, 0.3], requires_grad=True)
+    with pytest.raises(GradientError, match="Sin"):
+        nnmed.explain(nnmed.sin(x).sum()).verify(raise_exception=True)
+
+
+def test_a_wrong_sum_of_paths_is_named(monkeypatch):
+    from nnmed.autograd import engine
+
+    monkeypatch.setattr(engine, "_sum", lambda before, gradient: gradient)
+    x = nnmed.Tensor(2.0, requires_grad=True)
+    inner = x * 1.5
+    derivation = nnmed.explain(inner * 3 + nnmed.sin(inner))
+    with pytest.raises(GradientError, match=r"the gradient of inner .* the sum of what 2 steps"):
+        derivation.verify(raise_exception=True)
+    derivation = nnmed.explain(x * 3 + nnmed.sin(x)).verify()
+    (leaf,) = derivation.leaves
+    assert leaf.check.verdict == "failed"

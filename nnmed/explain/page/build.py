@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from importlib import resources
 from string import Template
 
@@ -18,6 +19,8 @@ SCRIPTS = (
 
 def build_page(derivation, title: str, beside=None) -> str:
     """Return the explorer as HTML; see :meth:`nnmed.explain.Derivation.to_html`."""
+    if not len(derivation):
+        raise UsageError("to_html: the loss is a leaf, and there are no steps to show")
     if beside is not None and _outline(beside) != _outline(derivation):
         raise UsageError(
             "to_html: beside= is to be a derivation of the same computation, with the same steps: "
@@ -35,7 +38,7 @@ def build_page(derivation, title: str, beside=None) -> str:
     # Inside of a script element nothing may look like its end, or like a comment.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return Template(_part("explorer.html")).substitute(
-        title=_escaped(title),
+        title=escape(title),
         style=_part("explorer.css") + _graph_themes(),
         graph=derivation.graph.to_svg(),
         data=text,
@@ -48,7 +51,7 @@ def _outline(derivation) -> list:
 
 
 def _summary(derivation) -> dict[str, str]:
-    loss = derivation.step(0).output_value if len(derivation) else None
+    loss = derivation.step(0).output_value
     value = "?" if loss is None else f"{loss.item():.6g}"
     count = len(derivation)
     verdicts = [step.check.verdict for step in derivation if step.check is not None]
@@ -71,7 +74,3 @@ def _graph_themes() -> str:
 
 def _part(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -64,10 +64,9 @@ function markFollowed(regions) {
   }
 }
 
-function labelNodes() {
-  drawing.setAttribute("aria-label", text("graph"));
+function labelNodes(run) {
   for (const [number, node] of nodes) {
-    const step = page.runs[0].steps[number];
+    const step = run.steps[number];
     node.classList.toggle("failed", step.check?.verdict === "failed");
     node.setAttribute("aria-label", `${number}: ${step.op} ${step.layer || ""}`.trim());
   }

@@ -45,6 +45,7 @@ function show() {
   if (!followed) panel.prepend(element("p", { className: "soft" }, text("hint")));
   markChosen(state.number);
   markFollowed(regions);
+  labelNodes(run);
   showTrail(run, regions);
   controls.position.textContent = text("position", { number: state.number, last: run.steps.length - 1 });
   controls.find.value = state.number;
@@ -81,7 +82,8 @@ function showTrail(run, regions) {
     element("h3", {}, text("trail", { name: about.name || tensor, place: `[${index}]` }), " ",
       element("button", { type: "button", id: "stop", onclick: stopFollowing }, text("stop"))),
     element("p", {}, `${text("value")} ${format(numberAt(run.arrays[about.array], index))}. `,
-      gradient === null ? "" : text("effect", { gradient: format(gradient) })),
+      gradient === null ? "" : state.run === 2 ? `${text("gradient")} ${format(gradient)}`
+        : text("effect", { gradient: format(gradient) })),
     element("table", {}, element("thead", {}, element("tr", {},
       element("th", {}, text("find")), element("th", {}, text("region")),
       element("th", { className: "number" }, text("largest_shown")))), element("tbody", {}, ...rows)));
@@ -125,7 +127,7 @@ function showTexts() {
   options(controls.find, page.runs[0].steps.map((step, i) => [i, `${i}: ${step.op} ${step.layer || ""}`]));
   options(controls.theme, ["auto", "light", "dark"].map((name) => [name, text(name)]));
   options(controls.run, ["this", "other", "difference"].map((name, i) => [i, text(name)]));
-  labelNodes();
+  drawing.setAttribute("aria-label", text("graph"));
 }
 
 controls.previous.addEventListener("click", () => go(state.number - 1));
@@ -143,7 +145,7 @@ controls.language.addEventListener("change", () => {
   show();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.target.matches("select, input")) return;
+  if (event.target.matches("select, input") || event.altKey || event.ctrlKey || event.metaKey) return;
   const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
   if (by) {
     event.preventDefault();
