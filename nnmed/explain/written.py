@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from nnmed.explain import spelled
 from nnmed.explain.plain import plain
 from nnmed.explain.step import Leaf, Step
 
@@ -102,19 +103,22 @@ class _Symbols:
         """Return the gradient that goes to an input, in symbols and in numbers.
 
         The numbers are empty for large arrays, and the result alone where the formula has
-        indices.
+        indices and is not one that :mod:`nnmed.explain.spelled` knows.
         """
         item = self.step.inputs[position]
         formula = plain(item.formula).partition(" = ")[2] or "?"
         if not self.is_small:
             return self.renamed(formula), ""
-        return self.renamed(formula), self.in_numbers(formula) or number_text(item.gradient)
+        numbers = self.in_numbers(formula) or spelled.gradient(self.step, position)
+        return self.renamed(formula), numbers or number_text(item.gradient)
 
     def equation(self, formula: str, result: str) -> str:
         """Return the right side of a forward formula: in symbols, in numbers, and the result."""
         expression = formula.partition(" = ")[2] or "?"
         last = expression.rpartition(" = ")[2]
         numbers = self.in_numbers(last) if expression.count("=") < 2 else ""
+        if self.is_small and not numbers:
+            numbers = spelled.output(self.step)
         return " = ".join(_distinct(self.renamed(expression), numbers, result))
 
     def renamed(self, formula: str) -> str:

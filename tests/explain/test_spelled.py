@@ -1,0 +1,56 @@
+"""Sums over indices, written out number by number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import nnmed
+from nnmed import functional as F
+
+
+def numbers_of(loss, name):
+    (step,) = nnmed.explain(loss)[name]
+    return step.numbers.splitlines()
+
+
+def test_sum_and_mean():
+    x = nnmed.Tensor([[1.0, 2.0], [3.0, -4.0]], requires_grad=True)
+    forward, backward = numbers_of((x * x).mean(), "Mean")
+    assert forward.endswith("= 1/4 * (1 + 4 + 9 + 16) = 7.5")
+    assert "[[1/4 * 1, 1/4 * 1], [1/4 * 1, 1/4 * 1]] = [[0.25, 0.25], [0.25, 0.25]]" in backward
+    forward, backward = numbers_of(nnmed.exp(x.sum(0) * 0).mean(), "Sum")
+    assert forward.endswith("= [1 + 3, 2 + (-4)] = [4, -2]")
+
+
+def test_softmax():
+    x = nnmed.Tensor([1.0, 2.0], requires_grad=True)
+    forward, backward = numbers_of(F.softmax(x, 0)[0], "Softmax")
+    assert "[e^1/(e^1 + e^2), e^2/(e^1 + e^2)] = [0.2689414, 0.7310" in forward
+    assert "0.2689414 * (1 - (1 * 0.2689414 + 0 * 0.7310586))" in backward.replace("85", "86")
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_cross_entropy(reduction):
+    x = nnmed.Tensor([[1.0, 2.0], [0.0, -1.0]], requires_grad=True)
+    loss = F.cross_entropy(x, nnmed.Tensor([1, 0]), reduction=reduction)
+    forward, backward = numbers_of(loss, "CrossEntropy")
+    total = "-ln(e^2/(e^1 + e^2)) - ln(e^0/(e^0 + e^(-1)))"
+    share = "1/2 * " if reduction == "mean" else ""
+    shown = f"1/2 * ({total})" if share else total
+    assert f"= {shown} = {loss.item():.7g}" in forward
+    assert f"[[{share}1 * (e^1/(e^1 + e^2) - 0), {share}1 * (e^2/(e^1 + e^2) - 1)]" in backward
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.softmax(x.sum(), 0),
+        lambda x: x[:0].sum(),
+        lambda x: F.cross_entropy(x.reshape(1, 2), nnmed.Tensor([0]), label_smoothing=0.1),
+        lambda x: F.cross_entropy(x.reshape(1, 2), nnmed.Tensor([[0.5, 0.5]])),
+    ],
+)
+def test_what_is_not_spelt_out_has_its_result(function):
+    x = nnmed.Tensor(np.array([1.0, 2.0], np.float32), requires_grad=True)
+    assert all(step.numbers or 0 in step.shape for step in nnmed.explain(function(x))[-1:])
