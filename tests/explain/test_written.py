@@ -91,7 +91,10 @@ def test_matrices_and_sums_are_written_out():
     assert derivation.chain_rule("A") == (
         "dL/dA = dL/dy1 @ B.T = [[1], [1]] @ [[1], [-1]].T = [[1, -1], [1, -1]]"
     )
-    assert derivation[0].numbers == "L = sum_i y1_ij = (-1) + (-1) = -2\ndL/dy1 = dL/dL_j = [[1], [1]]"
+    assert derivation[0].numbers == (
+        "L = sum_i y1_ij = (-1) + (-1) = -2\n"
+        "dL/dy1 = dL/dL_j = [[1], [1]]"
+    )  # fmt: skip
 
 
 def test_large_arrays_are_left_in_symbols():
