@@ -15,15 +15,15 @@ def output(step) -> str:
     """Return an op's formula with all its terms as numbers; empty if it is none of these."""
     spell = _OUTPUTS.get(step.op_name)
     values = step.input_values
-    return "" if spell is None or not _has_axes(values[0]) else spell(step, values)
+    return spell(step, values) if spell is not None and all(map(_has_axes, values)) else ""
 
 
 def gradient(step, position: int) -> str:
     """Return the same for the gradient by an input."""
     spell = _GRADIENTS.get(step.op_name)
     values = step.input_values
-    known = spell is not None and position == 0 and _has_axes(values[0])
-    return spell(step, values) if known else ""
+    known = spell is not None and all(map(_has_axes, values))
+    return spell(step, values, position) if known else ""
 
 
 def _has_axes(x) -> bool:
@@ -72,7 +72,7 @@ def _mean(step, values) -> str:
 def _spread(share: str):
     """Return what spells the gradient of a sum: the incoming one, where it went in."""
 
-    def spell(step, values) -> str:
+    def spell(step, values, _) -> str:
         dims = step.op.dims
         shape = [1 if d in dims else n for d, n in enumerate(values[0].shape)]
         dy = np.broadcast_to(np.reshape(step.gradient, shape), values[0].shape)
@@ -94,7 +94,7 @@ def _softmax(step, values) -> str:
     return _each(values[0].shape, lambda index: _share(values[0], index, dim))
 
 
-def _softmax_gradient(step, values) -> str:
+def _softmax_gradient(step, values, _) -> str:
     y, dy, dim = step.output_value, step.gradient, step.op.dim % values[0].ndim
 
     def spell(index):
@@ -122,8 +122,8 @@ def _cross_entropy(step, values) -> str:
     return f"1/{len(x)} * ({total})" if step.op.reduction == "mean" and len(x) > 1 else total
 
 
-def _cross_entropy_gradient(step, values) -> str:
-    if not _is_plain(step.op, values):
+def _cross_entropy_gradient(step, values, position) -> str:
+    if position or not _is_plain(step.op, values):
         return ""
     x, labels = values
     share = f"1/{len(x)} * " if step.op.reduction == "mean" and len(x) > 1 else ""
@@ -135,12 +135,60 @@ def _cross_entropy_gradient(step, values) -> str:
     return _each(x.shape, spell)
 
 
+def _products(step, values):
+    """Yield the places in y, x and the weight that each product of a convolution belongs to."""
+    x, weight = values[:2]
+    strides, paddings, dilations, groups = step.op.windows
+    channels, outputs = weight.shape[1], weight.shape[0] // groups
+    for y_place in product(*map(range, step.shape)):
+        n, o, *pixel = y_place
+        for c, *taps in product(*map(range, weight.shape[1:])):
+            at = [
+                i * s + u * d - ends[0]
+                for i, s, u, d, ends in zip(pixel, strides, taps, dilations, paddings)
+            ]
+            if all(0 <= a < length for a, length in zip(at, x.shape[2:])):
+                x_place = (n, o // outputs * channels + c, *at)
+                yield y_place, x_place, (o, c, *taps)
+
+
+def _sums(shape, pairs) -> str:
+    """Return the sums of products, given as (place of the sum, factor, factor)."""
+    terms: dict = {}
+    for place, a, b in pairs:
+        terms.setdefault(place, []).append(f"{number(a)} * {number(b)}")
+    return _each(shape, lambda place: " + ".join(terms.get(place, ["0"])))
+
+
+def _convolution(step, values) -> str:
+    x, weight, *bias = values
+    sums = _sums(step.shape, ((y, weight[w], x[a]) for y, a, w in _products(step, values)))
+    if not bias:
+        return sums
+    constants = bias[0].reshape(1, -1, *[1] * (x.ndim - 2))
+    spread = np.broadcast_to(constants, step.shape)
+    return f"{sums} + {_each(step.shape, lambda place: number(spread[place]))}"
+
+
+def _convolution_gradient(step, values, position) -> str:
+    x, weight, dy = *values[:2], step.gradient
+    places = _products(step, values)
+    if position == 0:
+        return _sums(x.shape, ((a, dy[y], weight[w]) for y, a, w in places))
+    if position == 1:
+        return _sums(weight.shape, ((w, dy[y], x[a]) for y, a, w in places))
+    rows = np.moveaxis(dy, 1, 0).reshape(dy.shape[1], -1)
+    return _listed((" + ".join(map(number, row)) for row in rows), dy.shape[1:2])
+
+
 _OUTPUTS = {
     "Sum": _sum, "Mean": _mean, "Softmax": _softmax, "CrossEntropy": _cross_entropy,
+    "Conv": _convolution,
 }  # fmt: skip
 _GRADIENTS = {
     "Sum": _spread(""),
     "Mean": _spread("1/{n} * "),
     "Softmax": _softmax_gradient,
     "CrossEntropy": _cross_entropy_gradient,
+    "Conv": _convolution_gradient,
 }

@@ -54,3 +54,28 @@ def test_cross_entropy(reduction):
 def test_what_is_not_spelt_out_has_its_result(function):
     x = nnmed.Tensor(np.array([1.0, 2.0], np.float32), requires_grad=True)
     assert all(step.numbers or 0 in step.shape for step in nnmed.explain(function(x))[-1:])
+
+
+def test_convolution():
+    x = nnmed.Tensor([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]], requires_grad=True)
+    weight = nnmed.Tensor([[[[1.0, -1.0]]]], requires_grad=True)
+    bias = nnmed.Tensor([0.5], requires_grad=True)
+    y = F.conv2d(x, weight, bias, padding=(0, 1), stride=(1, 2))
+    forward, by_x, by_weight, by_bias = numbers_of(y.sum(), "Conv")
+    assert (
+        "[[[[(-1) * 1, 1 * 2 + (-1) * 3], [(-1) * 4, 1 * 5 + (-1) * 6]]]] + [[[[0.5, 0.5]"
+        in forward
+    )
+    assert forward.endswith("= [[[[-0.5, -0.5], [-3.5, -0.5]]]]")
+    assert "[[[[1 * (-1), 1 * 1, 1 * (-1)]," in by_x
+    assert by_x.endswith("= [[[[-1, 1, -1], [-1, 1, -1]]]]")
+    assert "[[[[1 * 2 + 1 * 5, 1 * 1 + 1 * 3 + 1 * 4 + 1 * 6]]]] = [[[[7, 14]]]]" in by_weight
+    assert by_bias.endswith("[1 + 1 + 1 + 1] = [4]")
+
+
+def test_a_grouped_convolution_in_one_dimension():
+    x = nnmed.Tensor([[[1.0, 2.0], [3.0, 4.0]]], requires_grad=True)
+    weight = nnmed.Tensor([[[5.0]], [[6.0]]], requires_grad=True)
+    forward, by_x, _ = numbers_of(F.conv2d(x[..., None], weight[..., None], groups=2).sum(), "Conv")
+    assert "[[[[5 * 1], [5 * 2]], [[6 * 3], [6 * 4]]]]" in forward
+    assert "[[[[1 * 5], [1 * 5]], [[1 * 6], [1 * 6]]]]" in by_x
