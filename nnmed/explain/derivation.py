@@ -12,7 +12,6 @@ from nnmed.explain.build import Builder
 from nnmed.explain.files import write_text
 from nnmed.explain.graph import Graph, named_graph
 from nnmed.explain.names import is_within, parameter_names, variable_names
-from nnmed.explain.page import build_page
 from nnmed.explain.step import Leaf, Step
 from nnmed.explain.values import Values
 from nnmed.explain.verify import check_step, check_sum
@@ -207,6 +206,8 @@ class Derivation:
         DataError
             If the file cannot be written.
         """
+        from nnmed.explain.page import build_page  # brings what converts formulas
+
         page = build_page(self, title, beside)
         if path is not None:
             write_text(path, page, "page")
