@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 
 import numpy as np
 import pydicom
@@ -236,3 +238,48 @@ def logistic_regression(features, labels, train, penalty):
 def roc_auc(labels, scores):
     positive, negative = scores[labels == 1], scores[labels == 0]
     return np.mean(positive[:, None] > negative[None, :])
+
+
+WHILE_LOADING = """
+import sys, tempfile, threading
+from pathlib import Path
+
+from nnmed.data.phantoms import make_phantom
+from nnmed.data.phantoms.dicom import write_dicom
+
+assert "pydicom" not in sys.modules
+phantom, folder, errors = make_phantom(0, 0), Path(tempfile.mkdtemp()), []
+ready = threading.Event()
+
+def write(name):
+    try:
+        write_dicom(folder / name, phantom)
+    except BaseException as error:
+        errors.append(error)
+
+class Slow:
+    # Halts the first thread when it has loaded a part of pydicom, but not the whole.
+
+    def find_spec(self, name, path, target=None):
+        part = sys.modules.get("pydicom.dataset")
+        loaded = part is not None and not getattr(part.__spec__, "_initializing", False)
+        if name.startswith("pydicom.") and loaded and threading.current_thread() is first:
+            sys.meta_path.remove(self)
+            ready.set()
+            second.join(0.5)
+
+sys.meta_path.insert(0, Slow())
+first = threading.Thread(target=write, args=("first.dcm",))
+second = threading.Thread(target=lambda: ready.wait() and write("second.dcm"))
+first.start()
+second.start()
+first.join()
+second.join()
+assert ready.is_set()
+assert not errors, errors
+"""
+
+
+def test_two_threads_may_write_the_first_files():
+    # A process of its own, in which nobody has loaded pydicom yet.
+    subprocess.run([sys.executable, "-c", WHILE_LOADING], check=True)

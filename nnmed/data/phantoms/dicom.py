@@ -29,6 +29,8 @@ def write_dicom(path: Path, phantom) -> None:
     Nothing in the header depends on the label, and all values have the same length in all
     files, so that not even a file's size tells anything.
     """
+    # The whole first: while one thread loads it, another finds parts that are ready already.
+    import pydicom
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
@@ -62,7 +64,7 @@ def write_dicom(path: Path, phantom) -> None:
     ds.BurnedInAnnotation = "NO"
     ds.PixelSpacing = ds.ImagerPixelSpacing = [f"{SPACING:.4f}"] * 2
     _put_pixels(ds, phantom)
-    ds.save_as(path, enforce_file_format=True)
+    pydicom.dcmwrite(path, ds, enforce_file_format=True)
 
 
 def _put_pixels(ds, phantom) -> None:
