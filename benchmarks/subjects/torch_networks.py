@@ -10,20 +10,28 @@ from benchmarks.networks import CLASSES, Workload
 from benchmarks.subjects.torch_ops import DEVICES, LAYOUTS
 
 
+class DoubleConv(nn.Module):
+    """As :class:`nnmed.models.double_conv.DoubleConv`."""
+
+    def __init__(self, before, width):
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+
+    def forward(self, x):
+        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+
+
 class SmallCNN(nn.Module):
     """As :class:`nnmed.models.SmallCNN`."""
 
     def __init__(self, channels, classes, widths):
         super().__init__()
-        self.stages = nn.ModuleList()
-        for width in widths:
-            layers = []
-            for before in (channels, width):
-                conv = nn.Conv2d(before, width, 3, padding=1, bias=False)
-                layers += [conv, nn.BatchNorm2d(width), nn.ReLU()]
-            self.stages.append(nn.Sequential(*layers))
-            channels = width
-        self.fc = nn.Linear(channels, classes)
+        pairs = zip([channels, *widths], widths)
+        self.stages = nn.ModuleList(DoubleConv(before, after) for before, after in pairs)
+        self.fc = nn.Linear(widths[-1], classes)
 
     def forward(self, x):
         for index, stage in enumerate(self.stages):
@@ -69,20 +77,6 @@ class ResNet18(nn.Module):
         x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(x.mean((2, 3)))
-
-
-class DoubleConv(nn.Module):
-    """As :class:`nnmed.models.unet.DoubleConv`."""
-
-    def __init__(self, before, width):
-        super().__init__()
-        self.conv1 = nn.Conv2d(before, width, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-
-    def forward(self, x):
-        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
 
 
 class Up(nn.Module):

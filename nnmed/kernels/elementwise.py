@@ -158,6 +158,22 @@ def apply(function, x, *others, scratch: int = 0):
     return result
 
 
+def keep_positive(dx, y, dy) -> None:
+    """Write dy into `dx` where y > 0, elsewhere 0.
+
+    Read as integers, positive floats are positive, 0 is 0 and -0 is negative; the bits of a float
+    times 1 or 0 are the float or zero. Where `y` is NaN its sign decides.
+    """
+    np.clip(as_integers(y), 0, 1, out=as_integers(dx))
+    np.multiply(as_integers(dx), as_integers(dy), out=as_integers(dx))
+
+
+def as_integers(x):
+    """Return the floats `x` as integers of the same length: a view."""
+    return x.view(_INTEGERS[x.dtype.char])
+
+
+_INTEGERS = {"f": np.dtype(np.int32), "d": np.dtype(np.int64)}
 _zeros = {dtype.char: np.zeros(_LONG, dtype) for dtype in map(np.dtype, (np.float32, np.float64))}
 for _row in _zeros.values():
     _row.flags.writeable = False

@@ -20,7 +20,7 @@ class BasicBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.bn1 = nn.BatchNorm2d(out_channels, relu=True)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.downsample = None
@@ -32,7 +32,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x):
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.bn1(self.conv1(x))
         return F.relu(self.bn2(self.conv2(x)) + shortcut)
 
 
@@ -69,7 +69,7 @@ class ResNet(nn.Module):
         super().__init__()
         kernel = 7 if large_stem else 3
         self.conv1 = nn.Conv2d(in_channels, width, kernel, 2, kernel // 2, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = nn.BatchNorm2d(width, relu=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1) if large_stem else nn.Identity()
         self.stages = len(blocks)
         channels = width
@@ -89,7 +89,7 @@ class ResNet(nn.Module):
 
     def features(self, x):
         """Return the last feature map, ``(N, C, H / 2**stages, W / 2**stages)``."""
-        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(self.bn1(self.conv1(x)))
         for stage in range(self.stages):
             x = getattr(self, f"layer{stage + 1}")(x)
         return x

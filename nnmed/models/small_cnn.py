@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise, starmap
 
 from nnmed import functional as F
 from nnmed import nn
+from nnmed.models.double_conv import DoubleConv
 
 
 class SmallCNN(nn.Module):
@@ -32,20 +34,10 @@ class SmallCNN(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.stages = nn.ModuleList()
-        channels = in_channels
-        for width in widths:
-            layers = []
-            for _ in range(2):
-                layers += [
-                    nn.Conv2d(channels, width, 3, padding=1, bias=False),
-                    nn.BatchNorm2d(width),
-                    nn.ReLU(),
-                ]
-                channels = width
-            self.stages.append(nn.Sequential(*layers))
+        channels = [in_channels, *widths]
+        self.stages = nn.ModuleList(starmap(DoubleConv, pairwise(channels)))
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(channels, num_classes)
+        self.fc = nn.Linear(channels[-1], num_classes)
 
     def features(self, x):
         """Return the last feature map, ``(N, C, H / 2**(stages-1), W / 2**(stages-1))``."""

@@ -10,22 +10,8 @@ from __future__ import annotations
 from nnmed import functional as F
 from nnmed import nn
 from nnmed.errors import ShapeError, UsageError
+from nnmed.models.double_conv import DoubleConv
 from nnmed.ops.shape import concatenate
-
-
-class DoubleConv(nn.Module):
-    """Two 3x3 convolutions, each with batch normalisation and relu; height and width stay."""
-
-    def __init__(self, in_channels: int, out_channels: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out_channels)
-
-    def forward(self, x):
-        x = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(x)))
 
 
 class Up(nn.Module):

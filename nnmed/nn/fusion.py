@@ -14,6 +14,7 @@ from nnmed.autograd import modes
 from nnmed.autograd import op as op_module
 from nnmed.backend.arrays import to_device
 from nnmed.errors import ShapeError, UsageError
+from nnmed.nn.layers.activation import ReLU
 from nnmed.nn.layers.conv import _Convolution, _ConvTranspose
 from nnmed.nn.layers.linear import Identity
 from nnmed.nn.layers.normalization import _BatchNorm
@@ -40,12 +41,21 @@ def fuse_conv_bn_eval(conv: Module, bn: Module) -> Module:
     Raises
     ------
     UsageError
-        If one of the two is something else, is in training mode, or `bn` has no running
-        statistics.
+        If one of the two is something else or in training mode, or `bn` has no running
+        statistics or ends in relu.
     ShapeError
         If the numbers of channels differ.
     """
     _check(conv, bn)
+    if bn.relu:
+        raise UsageError(
+            "fuse_conv_bn_eval: the batch norm ends in relu, which no convolution does: take "
+            "fold_batch_norms, or one without relu=True"
+        )
+    return _fused(conv, bn)
+
+
+def _fused(conv, bn) -> Module:
     channels = conv.out_channels
     mean, var = (t.numpy().astype(np.float64) for t in (bn.running_mean, bn.running_var))
     scale = _values(bn.weight, np.ones(channels)) / np.sqrt(var + bn.eps)
@@ -63,7 +73,8 @@ def fold_batch_norms(model: Module, input) -> Module:
 
     `model` is run once on `input`, to see which convolution a batch norm follows. It is
     folded if nothing but the batch norm takes the output of the convolution, and both are
-    called once; an Identity takes its place. All other modules stay as they are.
+    called once; an Identity takes its place, or the ReLU that it ends in. All other modules
+    stay as they are.
 
     Parameters
     ----------
@@ -80,7 +91,7 @@ def fold_batch_norms(model: Module, input) -> Module:
     model = copy.deepcopy(model).eval()
     replaced = {}
     for conv, bn in _find_pairs(model, input):
-        replaced[conv], replaced[bn] = fuse_conv_bn_eval(conv, bn), Identity()
+        replaced[conv], replaced[bn] = _fused(conv, bn), ReLU() if bn.relu else Identity()
     for module in list(model.modules()):
         for name, child in module._modules.items():
             module._modules[name] = replaced.get(child, child)

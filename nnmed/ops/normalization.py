@@ -10,11 +10,13 @@ from nnmed.backend.arrays import array_module
 from nnmed.errors import DeviceError, GradientError, ShapeError, UsageError
 from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype
 from nnmed.ops.reduction import mean, sum
+from nnmed.ops.selection import where
 from nnmed.ops.shape import reshape
 
 _DIMS = (0, 2, 3)
 # In formulas, i is a place in an image; x with a hat, what is normalised; gamma, the weight.
-AFFINE = r"y_{nci} = \gamma_c\, \hat{x}_{nci} + \beta_c, \quad \hat{x}_{nci} = "
+_SCALED = r"\gamma_c\, \hat{x}_{nci} + \beta_c"
+AFFINE = rf"y_{{nci}} = {_SCALED}, \quad \hat{{x}}_{{nci}} = "
 DX = r"\frac{\partial L}{\partial x_{nci}} = "
 DY = r"\frac{\partial L}{\partial y_{nci}}"
 AFFINE_GRADIENTS = {
@@ -23,6 +25,15 @@ AFFINE_GRADIENTS = {
 }
 _NORMAL = r"\frac{x_{nci} - \mu_c}{\sqrt{\sigma_c^2 + \epsilon}}"
 _SLOPE = r"\frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} "
+
+
+def _ending_in_relu(forward: str) -> str:
+    return forward.replace(_SCALED, rf"\max({_SCALED}, 0)")
+
+
+def _through_relu(backward: dict) -> dict:
+    passed = r", \quad g_{nci} = " + DY + r"\, [\,y_{nci} > 0\,]"
+    return {name: formula.replace(DY, "g_{nci}") + passed for name, formula in backward.items()}
 
 
 class BatchNorm(Op):
@@ -48,17 +59,18 @@ class BatchNorm(Op):
         **AFFINE_GRADIENTS,
     }
 
+    relu = False
+
     def __init__(self, eps: float):
         self.eps = eps
         self.moments = None
 
     def forward(self, x, weight=None, bias=None):
         kernel = kernels.select("normalization", x)
-        self.moments = kernel.batch_moments(x)
-        self.keep(
-            inputs=(0,) if weight is None else (0, 1), mean=self.moments[0], var=self.moments[1]
-        )
-        return kernel.batch_norm(x, *self.moments, weight, bias, self.eps)
+        self.moments = mean, var = kernel.batch_moments(x)
+        kept = (0,) if weight is None else (0, 1)
+        self.keep(inputs=kept, output=self.relu, mean=mean, var=var)
+        return kernel.batch_norm(x, mean, var, weight, bias, self.eps, self.relu)
 
     def backward(self, dy):
         x, weight = (*self.inputs, None)[:2]
@@ -76,7 +88,23 @@ class BatchNorm(Op):
         return _fused_backward(self, dy, self.kept["mean"], self.kept["var"], True)
 
     def flops(self, inputs, output):
-        return 8 * int(np.prod(output, dtype=np.int64))
+        return (8 + self.relu) * int(np.prod(output, dtype=np.int64))
+
+
+class BatchNormRelu(BatchNorm):
+    """Batch normalisation and relu, in one pass over the memory.
+
+    y = max(z, 0),   z = weight * n + bias,   n, mu and var as in :class:`BatchNorm`
+
+    dz = dy [y > 0], from which the gradients come as there
+    """
+
+    forward_latex = _ending_in_relu(BatchNorm.forward_latex)
+    backward_latex = _through_relu(BatchNorm.backward_latex)
+    relu = True
+
+    def backward(self, dy):
+        return super().backward(where(self.output <= 0, 0.0, dy))
 
 
 class BatchNormInference(Op):
@@ -89,15 +117,16 @@ class BatchNormInference(Op):
 
     forward_latex = AFFINE + _NORMAL
     backward_latex = {"x": DX + _SLOPE + DY, **AFFINE_GRADIENTS}
+    relu = False
 
     def __init__(self, running_mean, running_var, eps: float):
         # Copies: the running statistics may be updated before backward comes.
         self.moments, self.eps = (running_mean.copy(), running_var.copy()), eps
 
     def forward(self, x, weight=None, bias=None):
-        self.keep(inputs=(0,) if weight is None else (0, 1))
+        self.keep(inputs=(0,) if weight is None else (0, 1), output=self.relu)
         kernel = kernels.select("normalization", x)
-        return kernel.batch_norm(x, *self.moments, weight, bias, self.eps)
+        return kernel.batch_norm(x, *self.moments, weight, bias, self.eps, self.relu)
 
     def backward(self, dy):
         x, weight = (*self.inputs, None)[:2]
@@ -113,7 +142,23 @@ class BatchNormInference(Op):
         return _fused_backward(self, dy, *self.moments, False)
 
     def flops(self, inputs, output):
-        return 2 * int(np.prod(output, dtype=np.int64))
+        return (2 + self.relu) * int(np.prod(output, dtype=np.int64))
+
+
+class BatchNormReluInference(BatchNormInference):
+    """Batch normalisation by given statistics and relu, in one pass over the memory.
+
+    y = max(z, 0),   z = weight * n + bias,   n as in :class:`BatchNormInference`
+
+    dz = dy [y > 0], from which the gradients come as there
+    """
+
+    forward_latex = _ending_in_relu(BatchNormInference.forward_latex)
+    backward_latex = _through_relu(BatchNormInference.backward_latex)
+    relu = True
+
+    def backward(self, dy):
+        return super().backward(where(self.output <= 0, 0.0, dy))
 
 
 def affine_gradients(needs, dy, normal):
@@ -126,7 +171,8 @@ def _fused_backward(op, dy, mean, var, training):
     x, *rest = [None if t is None else t._array for t in op.inputs]
     weight = rest[0] if rest else None
     kernel = kernels.select("normalization", x)
-    dx, *affine = kernel.batch_norm_grad(dy, x, mean, var, weight, op.eps, training)
+    y = op.output._array if op.relu else None
+    dx, *affine = kernel.batch_norm_grad(dy, x, mean, var, weight, op.eps, training, y)
     return dx, *(g.astype(x.dtype) for g in affine[: len(op.needs) - 1])
 
 
@@ -139,6 +185,8 @@ def batch_norm(
     training=False,
     momentum=0.1,
     eps=1e-5,
+    *,
+    relu=False,
 ) -> Tensor:
     """Return `input` with each channel normalised, scaled by `weight` and moved by `bias`.
 
@@ -154,6 +202,9 @@ def batch_norm(
         ``(C,)``.
     training : bool
         Whether to use the statistics of the batch.
+    relu : bool
+        Whether to end in relu: the same as :func:`relu` of the result, with less memory read and
+        written. PyTorch has no such argument.
 
     Raises
     ------
@@ -178,9 +229,10 @@ def batch_norm(
         )
     affine = affine_inputs(x.shape[1], x.dtype, weight, bias)
     if training:
-        op = BatchNorm(eps)
+        op = (BatchNormRelu if relu else BatchNorm)(eps)
     else:
-        op = BatchNormInference(running_mean._array, running_var._array, eps)
+        kind = BatchNormReluInference if relu else BatchNormInference
+        op = kind(running_mean._array, running_var._array, eps)
     y = reshape(op(four_dimensions(x), *affine), x.shape)
     if training and x.numel():
         update_running(running_mean, op.moments[0], momentum)

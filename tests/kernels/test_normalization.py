@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -35,8 +37,11 @@ def test_equals_loops(shape, offset, dtype):
     np.testing.assert_allclose(
         y, reference.batch_norm(x, exact_mean, exact_var, weight, bias, 1e-5), **tolerance
     )
-    for training in (True, False):
-        arguments = (dy, x, exact_mean, exact_var, weight, 1e-5, training)
+    y = np.maximum(y, 0)
+    cut = cpu.batch_norm(x, exact_mean, exact_var, weight, bias, 1e-5, relu=True)
+    np.testing.assert_array_equal(cut, y)
+    for training, output in product((True, False), (None, y)):
+        arguments = (dy, x, exact_mean, exact_var, weight, 1e-5, training, output)
         results = cpu.batch_norm_grad(*arguments), reference.batch_norm_grad(*arguments)
         for fast, slow in zip(*results):
             scale = max(1.0, np.abs(slow).max())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from itertools import product
 
 import numpy as np
 import pytest
@@ -69,9 +70,11 @@ def test_batches(shape, offset, dtype, gpu):
     check("batch_moments", x)
     mean, var = reference.batch_moments(x)
     for affine in ((weight, bias), (None, None)):
-        check("batch_norm", x, mean, var, *affine, 1e-5)
-        for training in (True, False):
-            check("batch_norm_grad", dy, x, mean, var, affine[0], 1e-5, training)
+        y = reference.batch_norm(x, mean, var, *affine, 1e-5, True)
+        for relu in (False, True):
+            check("batch_norm", x, mean, var, *affine, 1e-5, relu)
+        for training, output in product((True, False), (None, y)):
+            check("batch_norm_grad", dy, x, mean, var, affine[0], 1e-5, training, output)
 
 
 @dtypes

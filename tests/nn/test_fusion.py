@@ -139,6 +139,7 @@ def test_a_batch_norm_without_running_statistics_stays():
             UsageError,
             "no running",
         ),
+        (nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, relu=True), UsageError, "ends in relu"),
     ],
 )
 def test_bad_arguments_are_named(conv, norm, error, words):

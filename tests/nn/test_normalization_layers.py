@@ -58,6 +58,20 @@ def test_fresh_layers_have_weights_of_one_and_biases_of_zero():
             assert (parameter.numpy() == (name == "weight")).all()
 
 
+@pytest.mark.parametrize("kind", [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d])
+def test_batch_norm_with_relu_is_the_pair(kind):
+    shape = {nn.BatchNorm1d: SIGNALS, nn.BatchNorm2d: IMAGES, nn.BatchNorm3d: VOLUMES}[kind]
+    fused, plain = kind(4, relu=True), kind(4)
+    assert repr(fused) == repr(plain)[:-1] + ", relu=True)"
+    assert [*fused.state_dict()] == [*plain.state_dict()]
+    for training in (True, False):
+        y = plain.train(training)(Tensor(layers.draw(shape)))
+        expected = np.maximum(y.numpy(), 0)
+        y = fused.train(training)(Tensor(layers.draw(shape)))
+        np.testing.assert_array_equal(y.numpy(), expected)
+        assert 0 < (expected == 0).mean() < 1
+
+
 def test_instance_norm_follows_the_running_statistics_in_evaluation():
     x = layers.draw(IMAGES) * 3 + 1
     layer = nn.InstanceNorm2d(4, momentum=1.0, track_running_stats=True)

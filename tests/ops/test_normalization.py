@@ -14,15 +14,22 @@ AFFINE = dict(weight=(3,), bias=(3,))
 NO_STATISTICS = dict(running_mean=None, running_var=None, training=True)
 
 
-def with_statistics(input, weight=None, bias=None, eps=1e-5):
+def with_statistics(input, weight=None, bias=None, eps=1e-5, relu=False):
     """Batch norm outside training, with statistics of the input's dtype."""
     mean, var = (nnmed.from_numpy(s).to(input.device) for s in statistics(input.dtype))
-    return batch_norm(input, mean, var, weight, bias, eps=eps)
+    return batch_norm(input, mean, var, weight, bias, eps=eps, relu=relu)
 
 
 def statistics(dtype):
     rng = np.random.default_rng(5)
     return rng.standard_normal(3).astype(dtype), rng.uniform(0.5, 2, 3).astype(dtype)
+
+
+def torch_and_relu(torch, inputs, kwargs):
+    kwargs = {name: value for name, value in kwargs.items() if name != "relu"}
+    if "running_mean" in kwargs:
+        return torch.relu(torch.nn.functional.batch_norm(**inputs, **kwargs))
+    return torch.relu(torch_with_statistics(torch, inputs, kwargs))
 
 
 def torch_with_statistics(torch, inputs, kwargs):
@@ -59,6 +66,11 @@ CASES = [
             dict(input=(2, 3, 7), bias=(3,)),
             dict(input=far(2, 3, 4, 4), **AFFINE),
         )
+    ),
+    *(
+        OpCase(function, inputs, dict(options, relu=True), torch_and_relu, label="relu")
+        for function, options in ((batch_norm, NO_STATISTICS), (with_statistics, {}))
+        for inputs in (dict(input=(4, 3, 5, 6), **AFFINE), dict(input=(5, 3)))
     ),
 ]
 
@@ -137,6 +149,22 @@ def test_output_and_gradient_are_channels_last():
     x = nnmed.Tensor(np.random.default_rng(0).standard_normal((2, 3, 4, 4)), requires_grad=True)
     y = batch_norm(x * 1.0, None, None, training=True)
     assert nnmed.backend.arrays.is_channels_last(y._array)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_relu_inside_is_relu_behind(training):
+    """To the last bit, forward and backward."""
+    x, dy = np.random.default_rng(3).standard_normal((2, 4, 3, 9, 8)).astype(np.float32)
+    results = []
+    for inside in (True, False):
+        given = [nnmed.Tensor(a, requires_grad=True) for a in (x, x[0, :, 0, 0], x[1, :, 0, 0])]
+        mean, var = nnmed.Tensor([0.0] * 3), nnmed.Tensor([1.0] * 3)
+        y = batch_norm(given[0], mean, var, *given[1:], training=training, relu=inside)
+        y = y if inside else nnmed.functional.relu(y)
+        y.backward(nnmed.Tensor(dy))
+        results.append([y, mean, var, *(tensor.grad for tensor in given)])
+    for inside, behind in zip(*results):
+        np.testing.assert_array_equal(inside.numpy(), behind.numpy())
 
 
 @pytest.mark.parametrize(

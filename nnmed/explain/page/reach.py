@@ -9,7 +9,7 @@ from nnmed import ops
 _IN_PLACE = (
     "Add", "Sub", "Mul", "Div", "Neg", "Pow", "PowScalar", "Exp", "Log", "Sqrt", "Sin", "Cos",
     "Abs", "Cast", "Clone", "Maximum", "Minimum", "Clip", "Where", "Dropout", "DropoutGrad",
-    "PRelu", "BatchNormInference", "BroadcastTo", "ToDevice",
+    "PRelu", "BatchNormInference", "BatchNormReluInference", "BroadcastTo", "ToDevice",
 )  # fmt: skip
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnmed.kernels.elementwise import apply, zeros
-
-_INTEGERS = {"f": np.dtype(np.int32), "d": np.dtype(np.int64)}
+from nnmed.kernels.elementwise import apply, as_integers, keep_positive, zeros
 
 
 def relu(x):
@@ -22,15 +20,10 @@ def relu(x):
 def relu_grad(dy, y):
     """Return dy where the output `y` is positive, 0 elsewhere.
 
-    Read as integers, positive floats are positive, 0 is 0 and -0 is negative. Where `y` is
-    NaN its sign decides: one pass more, which would keep dy there, takes half as long again.
+    Where `y` is NaN its sign decides: one pass more, which would keep dy there, takes half as
+    long again.
     """
-
-    def chunk(dx, y, dy):
-        np.clip(_bits(y), 0, 1, out=_bits(dx))
-        np.multiply(_bits(dx), _bits(dy), out=_bits(dx))
-
-    return apply(chunk, y, dy)
+    return apply(keep_positive, y, dy)
 
 
 def leaky_relu(x, negative_slope):
@@ -88,7 +81,8 @@ def threshold(x, threshold, value):
         low = np.less_equal(x, threshold)
         keep(y, x, ~low)
         if number:
-            np.add(_bits(y), np.multiply(low, number, dtype=_bits(y).dtype), out=_bits(y))
+            bits = as_integers(y)
+            np.add(bits, np.multiply(low, number, dtype=bits.dtype), out=bits)
 
     return apply(chunk, x)
 
@@ -191,7 +185,7 @@ softshrink_grad = hardshrink_grad
 
 def keep(y, x, condition) -> None:
     """Write x into `y` where the condition holds, 0 elsewhere; all are 1-d."""
-    np.multiply(_bits(x), condition, out=_bits(y))
+    np.multiply(as_integers(x), condition, out=as_integers(y))
 
 
 def choose(y, x, above, below) -> None:
@@ -202,9 +196,9 @@ def choose(y, x, above, below) -> None:
     """
     above, below = (_as_integer(number, x.dtype) for number in (above, below))
     np.fmax(x, zeros(x.size, x.dtype), out=y)  # 0 where NaN; perhaps -0, a negative integer
-    np.clip(_bits(y), 0, 1, out=_bits(y))
-    np.multiply(_bits(y), above - below, out=_bits(y))
-    np.add(_bits(y), below, out=_bits(y))
+    np.clip(as_integers(y), 0, 1, out=as_integers(y))
+    np.multiply(as_integers(y), above - below, out=as_integers(y))
+    np.add(as_integers(y), below, out=as_integers(y))
 
 
 def _clipped_plus_3(y, x) -> None:
@@ -212,10 +206,5 @@ def _clipped_plus_3(y, x) -> None:
     np.clip(y, y.dtype.type(0), y.dtype.type(6), out=y)
 
 
-def _bits(x):
-    """Return the floats `x` as integers of the same length."""
-    return x.view(_INTEGERS[x.dtype.char])
-
-
 def _as_integer(number, dtype):
-    return _bits(np.asarray(number, dtype))[()]
+    return as_integers(np.asarray(number, dtype))[()]

@@ -15,8 +15,11 @@
 // A mean that is large against the spread does no harm: moments are those of differences from a
 // number nearby, and merged by Chan's rule; maps subtract the mean first.
 //
-// Bytes: statistics read a number an element (gradient: 2), maps read one and write one
-// (gradient: read 2). 2 to 6 operations an element. Limit: copy bandwidth.
+// Where relu follows, it is done on the way out, and its gradient on the way in: dy counts where
+// the output y is positive.
+//
+// Bytes: statistics read a number an element (gradient: 2, with relu 3), maps read one and write
+// one (gradient: read 2, with relu 3). 2 to 7 operations an element. Limit: copy bandwidth.
 #include "columns.cuh"
 #include "normalization/moments.cuh"
 
@@ -75,8 +78,7 @@ extern "C" __global__ void merge_moments(
 }
 
 // Numbers of each image and channel for y = (x - centre) * scale + offset: (3, images, C). The
-// centre is the mean (0 where there is none) as it can be subtracted, the offset makes up for its
-// rounding.
+// centre is the mean as it can be subtracted, the offset makes up for its rounding.
 extern "C" __global__ void coefficients(
     const double *mean, const double *var, const real *weight, const real *bias, real *numbers,
     real eps, int channels, int of_group, int n
@@ -85,16 +87,16 @@ extern "C" __global__ void coefficients(
     if (i >= n) return;
     int c = i % channels, group = i / of_group;
     double scale = (weight ? weight[c] : 1) / sqrt(var[group] + eps);
-    double middle = mean ? mean[group] : 0;
-    real centre = middle;
+    real centre = mean[group];
     numbers[i] = centre;
     numbers[n + i] = scale;
-    numbers[2 * n + i] = (bias ? bias[c] : 0) - (middle - centre) * scale;
+    numbers[2 * n + i] = (bias ? bias[c] : 0) - (mean[group] - centre) * scale;
 }
 
 template <int N>
 __device__ __forceinline__ void normalize_pack(
-    const real *x, const real *numbers, real *y, int pixels, int channels, int all, int n
+    const real *x, const real *numbers, real *y, bool relu, int pixels, int channels, int all,
+    int n
 ) {
     int i = thread_number(), packs = channels / N;
     if (i >= n) return;
@@ -104,22 +106,37 @@ __device__ __forceinline__ void normalize_pack(
 #pragma unroll
     for (int j = 0; j < N; j++) {
         value.v[j] = (value.v[j] - centre.v[j]) * scale.v[j] + offset.v[j];
+        if (relu && value.v[j] <= 0) value.v[j] = 0;  // NaN stays
     }
     write_pack(y + i * N, value);
 }
 
 extern "C" __global__ void normalize(
-    const real *x, const real *numbers, real *y, int pixels, int channels, int all, int each, int n
+    const real *x, const real *numbers, real *y, int relu, int pixels, int channels, int all,
+    int each, int n
 ) {
-    if (each == 4) normalize_pack<4>(x, numbers, y, pixels, channels, all, n);
-    else normalize_pack<1>(x, numbers, y, pixels, channels, all, n);
+    if (each == 4) normalize_pack<4>(x, numbers, y, relu, pixels, channels, all, n);
+    else normalize_pack<1>(x, numbers, y, relu, pixels, channels, all, n);
+}
+
+// dy, or 0 where there is an output y that is not positive.
+template <int N>
+__device__ __forceinline__ Pack<real, N> read_gradient(const real *dy, const real *y, int at) {
+    auto gradient = read_pack<N>(dy + at);
+    if (!y) return gradient;
+    auto output = read_pack<N>(y + at);
+#pragma unroll
+    for (int j = 0; j < N; j++) {
+        if (output.v[j] <= 0) gradient.v[j] = 0;
+    }
+    return gradient;
 }
 
 // Sums of dy and of dy * (x - centre) over a part of the pixels.
 template <int N>
 __device__ __forceinline__ void sums_of_part(
-    const real *dy, const real *x, const double *mean, double *parts, const Columns &at,
-    int of_group
+    const real *dy, const real *x, const real *y, double *parts, const double *mean,
+    const Columns &at, int of_group
 ) {
     Sums<N> sums = {Pack<real, N>::of(0), Pack<real, N>::of(0)};
     auto centre = sums.first;
@@ -128,7 +145,7 @@ __device__ __forceinline__ void sums_of_part(
     }
 #pragma unroll 4
     for (int row = at.first; row < at.last; row += at.step) {
-        auto gradient = read_pack<N>(dy + at.at(row)), value = read_pack<N>(x + at.at(row));
+        auto gradient = read_gradient<N>(dy, y, at.at(row)), value = read_pack<N>(x + at.at(row));
 #pragma unroll
         for (int j = 0; j < N; j++) {
             sums.first.v[j] += gradient.v[j];
@@ -139,12 +156,12 @@ __device__ __forceinline__ void sums_of_part(
 }
 
 extern "C" __global__ void sums(
-    const real *dy, const real *x, const double *mean, double *parts, int pixels, int channels,
-    int of_group, int lanes, int length, int each
+    const real *dy, const real *x, const real *y, double *parts, const double *mean, int of_group,
+    int pixels, int channels, int lanes, int length, int each
 ) {
     Columns at(pixels, channels, lanes, length, each);
-    if (each == 4) sums_of_part<4>(dy, x, mean, parts, at, of_group);
-    else sums_of_part<1>(dy, x, mean, parts, at, of_group);
+    if (each == 4) sums_of_part<4>(dy, x, y, parts, mean, at, of_group);
+    else sums_of_part<1>(dy, x, y, parts, mean, at, of_group);
 }
 
 // Sums of dy and of dy times the normalised x, (2, images, C): a warp adds up the parts of each.
@@ -186,29 +203,33 @@ extern "C" __global__ void gradient_coefficients(
     }
 }
 
+// dx of constant statistics, where there is no x, is a dy alone.
 template <int N>
 __device__ __forceinline__ void combine_pack(
-    const real *dy, const real *x, const real *numbers, real *dx, int pixels, int channels,
-    int all, int n
+    const real *dy, const real *x, const real *y, const real *numbers, real *dx, int pixels,
+    int channels, int all, int n
 ) {
     int i = thread_number(), packs = channels / N;
     if (i >= n) return;
     numbers += i / (pixels * packs) * channels + i % packs * N;
-    auto gradient = read_pack<N>(dy + i * N), value = read_pack<N>(x + i * N);
-    auto centre = read_pack<N>(numbers), a = read_pack<N>(numbers + all);
-    auto b = read_pack<N>(numbers + 2 * all), d = read_pack<N>(numbers + 3 * all);
+    auto gradient = read_gradient<N>(dy, y, i * N), a = read_pack<N>(numbers + all);
 #pragma unroll
-    for (int j = 0; j < N; j++) {
-        real centred = value.v[j] - centre.v[j];
-        value.v[j] = a.v[j] * gradient.v[j] + b.v[j] * centred + d.v[j];
+    for (int j = 0; j < N; j++) gradient.v[j] *= a.v[j];
+    if (x) {
+        auto value = read_pack<N>(x + i * N), centre = read_pack<N>(numbers);
+        auto b = read_pack<N>(numbers + 2 * all), d = read_pack<N>(numbers + 3 * all);
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+            gradient.v[j] += b.v[j] * (value.v[j] - centre.v[j]) + d.v[j];
+        }
     }
-    write_pack(dx + i * N, value);
+    write_pack(dx + i * N, gradient);
 }
 
 extern "C" __global__ void combine(
-    const real *dy, const real *x, const real *numbers, real *dx, int pixels, int channels,
-    int all, int each, int n
+    const real *dy, const real *x, const real *y, const real *numbers, real *dx, int pixels,
+    int channels, int all, int each, int n
 ) {
-    if (each == 4) combine_pack<4>(dy, x, numbers, dx, pixels, channels, all, n);
-    else combine_pack<1>(dy, x, numbers, dx, pixels, channels, all, n);
+    if (each == 4) combine_pack<4>(dy, x, y, numbers, dx, pixels, channels, all, n);
+    else combine_pack<1>(dy, x, y, numbers, dx, pixels, channels, all, n);
 }

@@ -15,6 +15,7 @@ from math import prod
 import numpy as np
 
 from nnmed.backend.arrays import empty_channels_last
+from nnmed.kernels.elementwise import apply, keep_positive
 from nnmed.kernels.normalization.channels import channels_of, scratch_like
 from nnmed.kernels.normalization.layer import layer_norm, layer_norm_grad
 
@@ -35,15 +36,19 @@ def batch_moments(x):
     return mean[0], var[0]
 
 
-def batch_norm(x, mean, var, weight, bias, eps):
-    """Return ``(x - mean) / sqrt(var + eps) * weight + bias``, channel by channel."""
-    return _normalize(_over_batch(x), x, mean[None], var[None], weight, bias, eps)
+def batch_norm(x, mean, var, weight, bias, eps, relu=False):
+    """Return ``(x - mean) / sqrt(var + eps) * weight + bias``, channel by channel.
+
+    With `relu`, what is negative becomes 0.
+    """
+    return _normalize(_over_batch(x), x, mean[None], var[None], weight, bias, eps, relu)
 
 
-def batch_norm_grad(dy, x, mean, var, weight, eps, training):
+def batch_norm_grad(dy, x, mean, var, weight, eps, training, y=None):
     """Return dx and, both float64 ``(C,)``, dweight and dbias; see reference.py."""
     walk = _over_batch(x)
     dx = empty_channels_last(x.shape, x.dtype)
+    dy = dy if y is None else apply(keep_positive, y, dy)
     gradient, source, target = (walk.view(a) for a in (dy, x, dx))
     with np.errstate(all="ignore"):  # what is not finite shows in the result
         inverse = 1 / np.sqrt(np.asarray(var, np.float64)[None] + eps)
@@ -150,7 +155,7 @@ def _moments(walk, x, groups):
     return mean, var
 
 
-def _normalize(walk, x, mean, var, weight, bias, eps):
+def _normalize(walk, x, mean, var, weight, bias, eps, relu=False):
     """Return the output; `mean` and `var` are (images, C)."""
     y = empty_channels_last(x.shape, x.dtype)
     with np.errstate(all="ignore"):
@@ -165,6 +170,8 @@ def _normalize(walk, x, mean, var, weight, bias, eps):
             x = np.subtract(x, centre, out=out)
         np.multiply(x, scale, out=out)
         np.add(out, offset, out=out)
+        if relu:
+            np.clip(out, out.dtype.type(0), out.dtype.type(np.inf), out=out)
 
     walk.for_pieces(piece, walk.view(y), walk.view(x), scale, offset, centre)
     return y

@@ -54,20 +54,20 @@ def batch_moments(x):
     return mean[0], var[0]
 
 
-def batch_norm(x, mean, var, weight, bias, eps):
-    """Return ``(x - mean) / sqrt(var + eps) * weight + bias``, channel by channel."""
-    return _normalize(x, _over_batch(x), _double(mean), _double(var), weight, bias, eps)
+def batch_norm(x, mean, var, weight, bias, eps, relu=False):
+    """Return ``(x - mean) / sqrt(var + eps) * weight + bias``, channel by channel.
+
+    With `relu`, what is negative becomes 0.
+    """
+    return _normalize(x, _over_batch(x), _double(mean), _double(var), weight, bias, eps, relu)
 
 
-def batch_norm_grad(dy, x, mean, var, weight, eps, training):
+def batch_norm_grad(dy, x, mean, var, weight, eps, training, y=None):
     """Return dx and, both float64 ``(C,)``, dweight and dbias; see reference.py."""
     view, dy, x = _over_batch(x), as_channels_last(dy), as_channels_last(x)
-    mean, var = _double(mean), _double(var)
-    totals = _totals(dy, x, view, mean, var, eps)
-    if training:
-        dx = _combine(dy, x, view, totals, mean, var, weight, eps)
-    else:
-        dx = _normalize(dy, view, None, var, weight, None, eps)
+    y, mean, var = None if y is None else as_channels_last(y), _double(mean), _double(var)
+    totals = _totals(dy, x, y, view, mean, var, eps)
+    dx = _combine(dy, x if training else None, y, view, totals, mean, var, weight, eps)
     dbias, dweight = totals[:, 0]
     return dx, dweight, dbias
 
@@ -87,8 +87,8 @@ def group_norm_grad(dy, x, mean, var, weight, eps):
     """Return dx and, both float64 ``(C,)``, dweight and dbias; see reference.py."""
     view, dy, x = _over_images(x, mean.shape[1]), as_channels_last(dy), as_channels_last(x)
     mean, var = _double(mean), _double(var)
-    totals = _totals(dy, x, view, mean, var, eps)
-    dx = _combine(dy, x, view, totals, mean, var, weight, eps)
+    totals = _totals(dy, x, None, view, mean, var, eps)
+    dx = _combine(dy, x, None, view, totals, mean, var, weight, eps)
     dbias, dweight = totals.sum(axis=1)
     return dx, dweight, dbias
 
@@ -115,13 +115,16 @@ def _moments(x, view):
     return mean, var
 
 
-def _totals(dy, x, view, mean, var, eps):
-    """Return the sums of dy and of dy times the normalised x, (2, images, C)."""
+def _totals(dy, x, y, view, mean, var, eps):
+    """Return the sums of dy and of dy times the normalised x, (2, images, C).
+
+    Where there is a `y`, only what belongs to a positive one counts.
+    """
     xp, shape = array_module(x), (2, view.images, view.channels)
     if not x.size:
         return xp.zeros(shape)
     totals = xp.empty(shape)
-    parts, _ = _parts("sums", view, (dy, x, mean), view.of_group)
+    parts, _ = _parts("sums", view, (dy, x, y), mean, view.of_group)
     _for_each_warp(
         "add_sums", x.dtype, view.all_channels, parts, mean, var, totals, float(eps),
         view.of_group, parts.shape[1],
@@ -130,18 +133,21 @@ def _totals(dy, x, view, mean, var, eps):
 
 
 def _parts(kernel, view, arrays, *settings):
-    """Return what a kernel finds in parts of the pixels, (channels, parts, 2), and their length."""
-    each = numbers_a_thread(view.channels, *arrays)
+    """Return what a kernel finds in parts of the pixels, (channels, parts, 2), and their length.
+
+    An array that is None is one that the kernel can do without.
+    """
+    each = _numbers_a_thread(view, arrays)
     lanes, length, grid = blocks_of_columns(*view.shape, each)
     parts = array_module(arrays[0]).empty((view.all_channels, grid[1], 2))
     _source.launch(
-        kernel, arrays[0].dtype, grid, (THREADS,), *arrays, parts, view.pixels, view.channels,
-        *settings, lanes, length, each,
+        kernel, arrays[0].dtype, grid, (THREADS,), *arrays, parts, *settings, view.pixels,
+        view.channels, lanes, length, each,
     )  # fmt: skip
     return parts, length
 
 
-def _normalize(x, view, mean, var, weight, bias, eps):
+def _normalize(x, view, mean, var, weight, bias, eps, relu=False):
     """Return the output; the statistics are (images, groups), in any shape."""
     xp = array_module(x)
     x, y = as_channels_last(x), empty_channels_last(x.shape, x.dtype, xp)
@@ -150,31 +156,34 @@ def _normalize(x, view, mean, var, weight, bias, eps):
         "coefficients", x.dtype, view.all_channels, mean, var, weight, bias, numbers, float(eps),
         view.channels, view.of_group,
     )  # fmt: skip
-    _for_each_pack("normalize", view, x, numbers, y)
+    _for_each_pack("normalize", view, (x, numbers, y), relu)
     return y
 
 
-def _combine(dy, x, view, totals, mean, var, weight, eps):
-    """Return dx, where the statistics are functions of x too."""
-    xp = array_module(x)
-    dx = empty_channels_last(x.shape, x.dtype, xp)
-    numbers = xp.empty((4, view.all_channels), x.dtype)
+def _combine(dy, x, y, view, totals, mean, var, weight, eps):
+    """Return dx; `x` is None where the statistics are constants, `y` where all of dy counts."""
+    xp = array_module(dy)
+    dx = empty_channels_last(dy.shape, dy.dtype, xp)
+    numbers = xp.empty((4, view.all_channels), dy.dtype)
     _for_each_warp(
-        "gradient_coefficients", x.dtype, prod(view.groups), totals, mean, var, weight, numbers,
+        "gradient_coefficients", dy.dtype, prod(view.groups), totals, mean, var, weight, numbers,
         float(eps), view.pixels, view.channels, view.of_group,
     )  # fmt: skip
-    _for_each_pack("combine", view, dy, x, numbers, dx)
+    _for_each_pack("combine", view, (dy, x, y, numbers, dx))
     return dx
 
 
-def _for_each_pack(kernel, view, *arrays):
+def _for_each_pack(kernel, view, arrays, *settings):
     """Run a kernel with a thread for one or more numbers of the arrays; see packs.cuh."""
-    result = arrays[-1]
-    each = numbers_a_thread(view.channels, *arrays)
+    result, each = arrays[-1], _numbers_a_thread(view, arrays)
     _source.for_each(
-        kernel, result.dtype, result.size // each, *arrays, view.pixels, view.channels,
+        kernel, result.dtype, result.size // each, *arrays, *settings, view.pixels, view.channels,
         view.all_channels, each,
     )  # fmt: skip
+
+
+def _numbers_a_thread(view, arrays):
+    return numbers_a_thread(view.channels, *(a for a in arrays if a is not None))
 
 
 def _for_each_warp(kernel, dtype, count, *arguments):

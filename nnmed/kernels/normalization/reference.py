@@ -19,17 +19,22 @@ def batch_moments(x):
     return mean, var
 
 
-def batch_norm(x, mean, var, weight, bias, eps):
-    """Return ``(x - mean) / sqrt(var + eps) * weight + bias``, channel by channel."""
+def batch_norm(x, mean, var, weight, bias, eps, relu=False):
+    """Return ``(x - mean) / sqrt(var + eps) * weight + bias``, channel by channel.
+
+    With `relu`, what is negative becomes 0.
+    """
     y = np.zeros(x.shape)
     for k in range(x.shape[1]):
         normal = (x[:, k].astype(np.float64) - mean[k]) / np.sqrt(var[k] + eps)
         scale = 1.0 if weight is None else float(weight[k])
         y[:, k] = normal * scale + (0.0 if bias is None else float(bias[k]))
+        if relu:
+            y[:, k] = np.maximum(y[:, k], 0.0)
     return y.astype(x.dtype)
 
 
-def batch_norm_grad(dy, x, mean, var, weight, eps, training):
+def batch_norm_grad(dy, x, mean, var, weight, eps, training, y=None):
     """Return dx and, both float64 ``(C,)``, dweight and dbias.
 
     With n = (x - mean) / sqrt(var + eps), the normalised input::
@@ -38,8 +43,11 @@ def batch_norm_grad(dy, x, mean, var, weight, eps, training):
         dx = weight / sqrt(var + eps) * (dy - dbias / m - n * dweight / m)   in training
         dx = weight / sqrt(var + eps) * dy                                   otherwise
 
-    since in training mean and var are functions of x too.
+    since in training mean and var are functions of x too. `y` is the output where that ends in
+    relu: dy then counts where it is positive, and is 0 elsewhere.
     """
+    if y is not None:
+        dy = np.where(y > 0, dy, 0.0)
     dx = np.zeros(x.shape)
     dweight, dbias = np.zeros(x.shape[1]), np.zeros(x.shape[1])
     for k in range(x.shape[1]):

@@ -73,8 +73,10 @@ class _BatchNorm(_RunningNorm):
         track_running_stats: bool = True,
         *,
         bias: bool = True,
+        relu: bool = False,
     ):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, bias)
+        self.relu = relu
 
     def forward(self, input):
         """Normalise each channel of `input`; the shape stays."""
@@ -89,10 +91,15 @@ class _BatchNorm(_RunningNorm):
             self.training or not self.track_running_stats,
             self._momentum(tracking),
             self.eps,
+            relu=self.relu,
         )
         if tracking:
             self.num_batches_tracked._assign(..., self.num_batches_tracked._array + 1)
         return output
+
+    def extra_repr(self):
+        """Return the arguments."""
+        return super().extra_repr() + (", relu=True" if self.relu else "")
 
     def _momentum(self, tracking) -> float:
         if self.momentum is not None:
@@ -127,6 +134,9 @@ class BatchNorm2d(_BatchNorm):
         Without them the statistics of the batch are used in evaluation too.
     bias : bool
         Without it there is only the weight.
+    relu : bool
+        End in relu, as a :class:`ReLU` behind would, with less memory read and written. PyTorch
+        has no such argument; names and numbers of a saved model are the same with and without.
 
     Attributes
     ----------

@@ -35,13 +35,19 @@ def _places(array):
 
 MEAN, VARIANCE = rng.standard_normal(2), rng.random(2) + 0.5
 NORMALIZATION = [
-    normalization_of(lambda: normalization.BatchNorm(EPS), (2, 2, 2, 3), "weight", "bias", m=12),
-    normalization_of(
-        lambda: normalization.BatchNormInference(MEAN, VARIANCE, EPS),
-        (2, 2, 2, 2),
-        "weight",
-        "bias",
-        **{r"\mu": MEAN, r"\sigma": np.sqrt(VARIANCE)},
+    *(
+        normalization_of(lambda kind=kind: kind(EPS), (2, 2, 2, 3), "weight", "bias", m=12)
+        for kind in (normalization.BatchNorm, normalization.BatchNormRelu)
+    ),
+    *(
+        normalization_of(
+            lambda kind=kind: kind(MEAN, VARIANCE, EPS),
+            (2, 2, 2, 2),
+            "weight",
+            "bias",
+            **{r"\mu": MEAN, r"\sigma": np.sqrt(VARIANCE)},
+        )
+        for kind in (normalization.BatchNormInference, normalization.BatchNormReluInference)
     ),
     normalization_of(
         lambda: group_normalization.GroupNorm(2, EPS),
