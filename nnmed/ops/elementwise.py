@@ -9,6 +9,7 @@ from nnmed.backend.arrays import array_module, in_memory_order
 from nnmed.errors import DTypeError
 from nnmed.kernels.elementwise import apply, elementwise
 from nnmed.ops.arguments import as_float, as_tensor, cast, operands, plain_number, wrap
+from nnmed.ops.arithmetic import Arithmetic
 from nnmed.ops.selection import where
 from nnmed.ops.shape import broadcast_operands
 
@@ -52,12 +53,13 @@ class Sub(Op):
         return dy, -dy if self.needs[1] else None
 
 
-class Mul(Op):
+class Mul(Arithmetic):
     """y = a b,   da = dy b,   db = dy a"""
 
     forward_latex = r"y = a\, b"
     backward_latex = {"a": _BY_A + r"\, b", "b": _BY_B + r"\, a"}
     arithmetic = True
+    kernel = "mul"
 
     def forward(self, a, b):
         self.keep(inputs=[i for i in (0, 1) if self.needs[1 - i]])
@@ -68,7 +70,7 @@ class Mul(Op):
         return dy * b if self.needs[0] else None, dy * a if self.needs[1] else None
 
 
-class Div(Op):
+class Div(Arithmetic):
     """y = a / b,   da = dy / b,   db = -dy a / b^2"""
 
     forward_latex = r"y = \frac{a}{b}"
@@ -77,6 +79,7 @@ class Div(Op):
         "b": r"\frac{\partial L}{\partial b} = -" + _DY + r"\, \frac{a}{b^2}",
     }
     arithmetic = True
+    kernel = "div"
 
     def forward(self, a, b):
         self.keep(inputs=(0, 1) if self.needs[1] else (1,))
@@ -102,7 +105,7 @@ class Neg(Op):
         return -dy
 
 
-class Pow(Op):
+class Pow(Arithmetic):
     """y = a^b,   da = dy b a^(b-1),   db = dy y log a
 
     At a = 0 and b >= 0 the gradient of b is taken as 0, its limit from above for b > 0.
@@ -110,10 +113,14 @@ class Pow(Op):
 
     forward_latex = r"y = a^b"
     backward_latex = {"a": _BY_A + r"\, b\, a^{b-1}", "b": _BY_B + r"\, y \ln a"}
+    kernel = "pow"
 
     def forward(self, a, b):
         self.keep(inputs=(0, 1), output=self.needs[1])
         return elementwise(np.power, a, b)
+
+    def terms(self):
+        return [*self.inputs, self.output if self.needs[1] else None]
 
     def backward(self, dy):
         a, b = self.inputs
@@ -126,12 +133,13 @@ class Pow(Op):
         return da, where(at_zero, 0.0, dy * self.output * log(where(at_zero, 1.0, a)))
 
 
-class PowScalar(Op):
+class PowScalar(Arithmetic):
     """y = x^p for a number p,   dx = dy p x^(p-1)"""
 
     forward_latex = r"y = x^p"
     backward_latex = {"x": _BY_X + r"\, p\, x^{p-1}"}
     arithmetic = True
+    kernel = "pow_scalar"
 
     def __init__(self, exponent: float):
         self.exponent = exponent
@@ -140,6 +148,9 @@ class PowScalar(Op):
         self.keep(inputs=(0,))
         # The operator squares faster than np.power.
         return elementwise(lambda x: x**self.exponent, x)
+
+    def parameters(self):
+        return (self.exponent,)
 
     def backward(self, dy):
         (x,) = self.inputs
@@ -180,26 +191,31 @@ class Log(Op):
         return dy / x
 
 
-class Sqrt(Op):
+class Sqrt(Arithmetic):
     """y = sqrt(x),   dx = dy / (2 y)"""
 
     forward_latex = r"y = \sqrt{x}"
     backward_latex = {"x": _BY_X + r"\, \frac{1}{2 y}"}
     arithmetic = True
+    kernel = "sqrt"
 
     def forward(self, x):
         self.keep(output=True)
         return elementwise(np.sqrt, x)
 
+    def terms(self):
+        return [self.output]
+
     def backward(self, dy):
         return dy / (self.output * 2.0)
 
 
-class Sin(Op):
+class Sin(Arithmetic):
     """y = sin(x),   dx = dy cos(x)"""
 
     forward_latex = r"y = \sin x"
     backward_latex = {"x": _BY_X + r"\, \cos x"}
+    kernel = "sin"
 
     def forward(self, x):
         self.keep(inputs=(0,))
@@ -210,11 +226,12 @@ class Sin(Op):
         return dy * cos(x)
 
 
-class Cos(Op):
+class Cos(Arithmetic):
     """y = cos(x),   dx = -dy sin(x)"""
 
     forward_latex = r"y = \cos x"
     backward_latex = {"x": r"\frac{\partial L}{\partial x} = -" + _DY + r"\, \sin x"}
+    kernel = "cos"
 
     def forward(self, x):
         self.keep(inputs=(0,))
@@ -225,7 +242,7 @@ class Cos(Op):
         return -dy * sin(x)
 
 
-class Abs(Op):
+class Abs(Arithmetic):
     """y = |x|,   dx = dy sign(x)
 
     At 0, where |x| has a kink, the gradient is 0.
@@ -233,6 +250,7 @@ class Abs(Op):
 
     forward_latex = r"y = |x|"
     backward_latex = {"x": _BY_X + r"\, \operatorname{sign} x"}
+    kernel = "abs"
 
     def forward(self, x):
         self.keep(inputs=(0,))

@@ -48,7 +48,7 @@ def processes():
 def compile_for(target, version, source):
     card, real, product = target
     defined = f"-DREAL={real}", f"-DPRODUCT={product}"
-    options = f"-I{source.parents[1]}", "-std=c++17", "-ftz=true", f"-arch={card}", *defined
+    options = f"-I{KERNELS}", "-std=c++17", "-ftz=true", f"-arch={card}", *defined
     return nvrtc.compile_to_machine_code(version, source, *options)
 
 

@@ -12,6 +12,7 @@ from nnmed import Tensor
 from nnmed import functional as F
 from nnmed.autograd import op as op_module
 from nnmed.backend.arrays import as_channels_last, is_channels_last
+from nnmed.backend.cuda import Source
 from nnmed.errors import DeviceError, DTypeError, UsageError
 
 RNG = np.random.default_rng(3)
@@ -72,6 +73,56 @@ def test_losses_take_constant_weights_to_the_input(gpu):
     x, labels = Tensor(np.eye(3)).to(gpu), Tensor([0, 1, 2]).to(gpu)
     weight = np.array([1.0, 2.0, 3.0])
     assert F.cross_entropy(x, labels, weight).device == gpu
+
+
+# -- arithmetic -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "kernel"),
+    [
+        (lambda a, b: a * b, "mul_grad"),
+        (lambda a, b: a / b, "div_grad"),
+        (lambda a, b: a**b, "pow_grad"),
+        (lambda a, b: a**3.5, "pow_scalar_grad"),
+        (lambda a, b: a**0, "pow_scalar_grad"),
+        (lambda a, b: a**1, "pow_scalar_grad"),
+        (lambda a, b: a**2, "pow_scalar_grad"),
+        (lambda a, b: a**-1, "pow_scalar_grad"),
+        (lambda a, b: nnmed.sqrt(a), "sqrt_grad"),
+        (lambda a, b: nnmed.sin(a), "sin_grad"),
+        (lambda a, b: nnmed.cos(a), "cos_grad"),
+        (lambda a, b: nnmed.abs(a), "abs_grad"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_gradient_of_arithmetic_is_one_kernel(function, kernel, dtype, gpu, monkeypatch):
+    values = [-np.inf, -2, -1, -0.0, 0, 0.5, 1, 3, np.inf, np.nan]
+    a, b = np.array(np.meshgrid(values, values), dtype).reshape(2, 10, 2, 5)
+    dy = RNG.standard_normal(a.shape).astype(dtype)
+    launched, launch = [], Source.launch
+    monkeypatch.setattr(
+        Source,
+        "launch",
+        lambda self, name, *rest: launched.append(name) or launch(self, name, *rest),
+    )
+    gradients = []
+    for device in ("cpu", gpu):
+        given = leaf(a, device), leaf(as_channels_last(b), device)
+        function(*given).backward(Tensor(dy).to(device))
+        gradients.append([None if t.grad is None else t.grad.numpy() for t in given])
+    assert launched == [kernel]
+    for ours, expected in zip(*reversed(gradients)):
+        assert (ours is None) == (expected is None)
+        if ours is not None:
+            np.testing.assert_allclose(ours, expected, rtol=1e-6 if dtype is np.float32 else 1e-14)
+
+
+def test_what_is_not_wanted_is_not_computed(gpu):
+    a, b = leaf(RNG.standard_normal(9), gpu), Tensor(RNG.standard_normal(9)).to(gpu)
+    for y, expected in ((a / b, 1 / b), (b / a, -b / a**2), (b * a, b)):
+        (gradient,) = nnmed.grad(y.sum(), [a])
+        np.testing.assert_allclose(gradient.numpy(), expected.numpy(), rtol=1e-12)
 
 
 # -- numbers --------------------------------------------------------------------------------------

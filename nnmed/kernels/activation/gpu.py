@@ -5,7 +5,6 @@ The signatures are those of ``reference.py`` and ``cpu.py``.
 
 from __future__ import annotations
 
-from nnmed.backend.arrays import empty_like
 from nnmed.backend.cuda import Source
 from nnmed.kernels.activation.gpu_dropout import dropout, dropout_grad, random_slopes
 from nnmed.kernels.activation.gpu_softmax import (
@@ -14,8 +13,7 @@ from nnmed.kernels.activation.gpu_softmax import (
     softmax,
     softmax_grad,
 )
-from nnmed.kernels.elementwise import dense, in_order
-from nnmed.kernels.packs import numbers_a_thread
+from nnmed.kernels.elementwise_gpu import apply
 
 __all__ = [
     "dropout", "dropout_grad", "elu", "elu_grad", "erf", "erf_grad", "gelu", "gelu_grad", "glu",
@@ -53,12 +51,12 @@ def leaky_relu_grad(dy, x, negative_slope):
 
 def prelu(x, w):
     """Return x where positive, w * x elsewhere."""
-    return _join(_piecewise, "prelu", (x, w), 1)[0]
+    return apply(_piecewise, "prelu", (x, w))[0]
 
 
 def prelu_grad(dy, x, w):
     """Return dy times 1 or w, and dy times 0 or x, where x is positive or not."""
-    return _join(_piecewise, "prelu_grad", (x, dy, w), 2)
+    return apply(_piecewise, "prelu_grad", (x, dy, w), wanted=(True, True))
 
 
 def threshold(x, threshold, value):
@@ -211,12 +209,12 @@ def mish_grad(dy, x):
 
 def glu(a, b):
     """Return a * sigmoid(b)."""
-    return _join(_smooth, "glu", (a, b), 1)[0]
+    return apply(_smooth, "glu", (a, b))[0]
 
 
 def glu_grad(dy, a, b):
     """Return dy * s and dy * a * s * (1 - s), s = sigmoid(b)."""
-    return _join(_smooth, "glu_grad", (a, b, dy), 2)
+    return apply(_smooth, "glu_grad", (a, b, dy), wanted=(True, True))
 
 
 def erf(x):
@@ -242,21 +240,9 @@ def gelu_grad(dy, x, approximate):
 
 def _map(source, kernel, x, *parameters):
     """Return what a kernel makes of x."""
-    return _join(source, kernel, (x,), 1, *parameters)[0]
+    return apply(source, kernel, (x,), *parameters)[0]
 
 
 def _gradient(source, kernel, dy, x, *parameters):
     """Return what a kernel makes of x and dy."""
-    return _join(source, kernel, (x, dy), 1, *parameters)[0]
-
-
-def _join(source, kernel, arrays, results: int, *parameters):
-    """Return as many `results` as a kernel makes of arrays, in the memory order of the first."""
-    first, order = dense(arrays[0])
-    arrays = [first, *(in_order(array, order) for array in arrays[1:])]
-    made = tuple([empty_like(first) for _ in range(results)])
-    each = numbers_a_thread(first.size, *arrays)
-    source.for_each(
-        kernel, first.dtype, first.size // each, *arrays, *made, *map(float, parameters), each
-    )
-    return made
+    return apply(source, kernel, (x, dy), *parameters)[0]

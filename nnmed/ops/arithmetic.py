@@ -1,0 +1,30 @@
+"""What the ops of arithmetic have in common."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnmed.autograd import Op
+from nnmed.kernels import arithmetic
+
+
+class Arithmetic(Op):
+    """y = f(a, b), element by element; on a GPU each gradient is one kernel of arithmetic.cu."""
+
+    kernel = ""
+
+    def terms(self) -> list:
+        """Return what the kernel takes beside dy: tensors, and None for what was not kept."""
+        return self.inputs
+
+    def parameters(self) -> tuple:
+        """Return the numbers that the kernel takes."""
+        return ()
+
+    def fused_backward(self, dy):
+        if type(dy) is np.ndarray:
+            return super().fused_backward(dy)
+        terms = [tensor if tensor is None else tensor._array for tensor in self.terms()]
+        if any(term is not None and term.shape != dy.shape for term in terms):
+            return super().fused_backward(dy)  # a constant, which NumPy's rules broadcast
+        return arithmetic.gradients(self.kernel, terms, dy, self.needs, *self.parameters())
