@@ -96,8 +96,6 @@ class Builder:
     def saved(self, turn: Seen) -> list[Saved]:
         """List what the op kept, and until when."""
         op = turn.op
-        made_by = {position: self.indices.get(edge) for position, edge in enumerate(op.edges)}
-        made_by[-1] = made_by[None] = self.indices[op]
         seconds = None if op.record is None else op.began - op.record.ended
         return [
             Saved(
@@ -105,7 +103,7 @@ class Builder:
                 shape=kept.array.shape,
                 dtype=kept.array.dtype,
                 nbytes=kept.array.nbytes,
-                since=made_by[kept.position],
+                since=self.indices.get(kept.maker),
                 until=self.last_holder[id(kept.memory)],
                 seconds=seconds,
             )

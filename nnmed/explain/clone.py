@@ -6,9 +6,10 @@ import copy
 
 import numpy as np
 
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Op, Tensor, enable_grad, no_grad
 from nnmed.autograd.tensor import Version
-from nnmed.backend.arrays import is_array
+from nnmed.backend import precision
+from nnmed.backend.arrays import is_array, to_device
 
 # What an op has because it is a node: without it, it is as its constructor made it.
 _OF_THE_NODE = (
@@ -47,6 +48,25 @@ def node_in_float64(op: Op) -> Op:
         node._output = in_float64(op.output._array), Version(), 0
     node._kept = in_float64(op._kept)
     return node
+
+
+def run_in_float64(op: Op, inputs: list, device: str) -> np.ndarray:
+    """Return what an op with the parameters of `op` gives for NumPy arrays, as such."""
+    tensors = [Tensor._wrap(to_device(np.asarray(x), device)) for x in inputs]
+    with no_grad(), precision.multiplying_in("float32"):
+        return to_device(fresh_in_float64(op)(*tensors)._array, "cpu")
+
+
+def recorded_gradients(op: Op, dy: Tensor) -> list:
+    """Return the gradients of a node by its recorded backward, in the dtype of what it kept.
+
+    As NumPy arrays; None where there is no gradient.
+    """
+    with enable_grad(), precision.multiplying_in("float32"):
+        gradients = op.backward(dy)
+    if not isinstance(gradients, tuple):
+        gradients = (gradients,)
+    return [None if g is None else to_device(g._array, "cpu") for g in gradients]
 
 
 def in_float64(value):

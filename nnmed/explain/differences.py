@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnmed.autograd import Tensor, enable_grad, no_grad
+from nnmed.autograd import Tensor, enable_grad
 from nnmed.backend import precision
 from nnmed.backend.arrays import to_device
-from nnmed.explain.clone import fresh_in_float64
+from nnmed.explain.clone import fresh_in_float64, recorded_gradients, run_in_float64
 from nnmed.explain.step import Step
 
 _ALLOWED = 1e-6  # relative to the norm of the terms g_i v_i
 _ALL_ENTRIES = 20_000  # up to so many numbers computed, every entry of an input is moved
 _DIRECTIONS = 2
 _INFINITIES = 8
+_SHRINKINGS = 12  # so often a step is divided by 4 while the difference still depends on it
 
 
 class Point:
@@ -30,16 +31,16 @@ class Point:
     def __init__(self, step: Step, rng):
         self.step, self.op, self.device, self.rng = step, step.op, step.device, rng
         self.needs = [item.is_wanted for item in step.inputs]
-        values = [_numpy(array) for array in step._values.inputs(step.index)]
+        values = step.input_values
         near = [_near(x, item.shape, rng) for x, item in zip(values, step.inputs)]
         # Probabilities, logarithms and roots take numbers between 0 and 1.
         drawn = [_drawn(x, item.shape, rng) for x, item in zip(values, step.inputs)]
         y = self.place(near)
         if not self.is_finite:
             y = self.place(drawn)
-        # Rounding and curvature are in balance for steps of this size.
-        self.h = 10 * np.sqrt(np.finfo(y.dtype).eps)
-        self.noise = 100 * np.finfo(y.dtype).eps * np.linalg.norm(self.weights * y) / self.h
+        self.eps, self.size = np.finfo(y.dtype).eps, np.linalg.norm(self.weights * y)
+        # Rounding and curvature are in balance for steps of this size, of most functions.
+        self.h = 10 * np.sqrt(self.eps)
 
     def place(self, inputs) -> np.ndarray:
         """Go to a point, and return the output there."""
@@ -59,11 +60,14 @@ class Point:
         """Return (input, entry, gradient, central difference) of a wrong entry, or None."""
         for position, gradient in self.gradients.items():
             for direction in self.directions(position):
-                if self.disagrees(position, direction):
-                    entry = self.worst_entry(position, direction)
+                if not self.disagrees(position, direction, self.h):
+                    continue
+                h = self.settled(position, direction)
+                if self.disagrees(position, direction, h):
+                    entry = self.worst_entry(position, direction, h)
                     alone = np.zeros_like(direction)
                     alone[entry] = direction[entry]
-                    expected = self.difference(position, alone) / direction[entry]
+                    expected = self.difference(position, alone, h) / direction[entry]
                     name = self.step.inputs[position].name
                     return name, entry, float(gradient[entry]), float(expected)
         return None
@@ -77,7 +81,7 @@ class Point:
             for entry in map(tuple, np.argwhere(~np.isfinite(gradient))[:_INFINITIES]):
                 direction = np.zeros_like(gradient)
                 direction[entry] = np.maximum(np.abs(self.inputs[position][entry]), 1e-3)
-                expected = self.difference(position, direction) / direction[entry]
+                expected = self.difference(position, direction, self.h) / direction[entry]
                 if np.isfinite(expected):
                     entry = tuple(int(i) for i in entry)
                     name = self.step.inputs[position].name
@@ -86,25 +90,22 @@ class Point:
 
     def forward(self, inputs) -> np.ndarray:
         """Return the output at a point."""
-        with no_grad(), precision.multiplying_in("float32"):
-            y = fresh_in_float64(self.op)(*[self.tensor(x) for x in inputs])
-        return _numpy(y._array)
+        return run_in_float64(self.op, inputs, self.device)
 
     def backward(self, dy) -> dict[int, np.ndarray]:
         """Return the gradients at the point, by the backward that can be recorded."""
+        node = fresh_in_float64(self.op)
         with enable_grad(), precision.multiplying_in("float32"):
-            node = fresh_in_float64(self.op)
             y = node(*[self.tensor(x, need) for x, need in zip(self.inputs, self.needs)])
-            gradients = node.backward(Tensor._wrap(to_device(dy.astype(y.dtype), y.device)))
-        if not isinstance(gradients, tuple):
-            gradients = (gradients,)
+        dy = Tensor._wrap(to_device(dy.astype(y.dtype), y.device))
+        gradients = recorded_gradients(node, dy)
         return {
-            position: np.zeros_like(self.inputs[position]) if g is None else _numpy(g._array)
+            position: np.zeros_like(self.inputs[position]) if g is None else g
             for position, (g, need) in enumerate(zip(gradients, self.needs))
             if need
         }
 
-    def tensor(self, array, requires_grad=False) -> Tensor:
+    def tensor(self, array, requires_grad: bool) -> Tensor:
         """Return an input on the op's device."""
         array = np.asarray(array)  # NumPy makes 0-d results scalars
         return Tensor._wrap(to_device(array, self.device)).requires_grad_(requires_grad)
@@ -124,14 +125,28 @@ class Point:
             for _ in range(_DIRECTIONS):
                 yield self.away_from_zero(x.shape) * np.abs(x)
 
-    def difference(self, position, direction) -> float:
+    def difference(self, position, direction, h: float) -> float:
         """Return the derivative along a direction by central differences."""
         outputs = []
-        for step in (self.h, -self.h):
+        for step in (h, -h):
             inputs = list(self.inputs)
             inputs[position] = inputs[position] + step * direction
             outputs.append(self.forward(inputs))
-        return ((outputs[0] - outputs[1]) * self.weights).sum() / (2 * self.h)
+        return ((outputs[0] - outputs[1]) * self.weights).sum() / (2 * h)
+
+    def settled(self, position, direction) -> float:
+        """Return a step so small that the difference does not depend on it; else the usual one.
+
+        That one is relative to x: too large for a function that turns at a scale of its own, as
+        sin does at 1e4.
+        """
+        before = self.difference(position, direction, self.h)
+        for h in self.h / 4.0 ** np.arange(1, _SHRINKINGS + 1):
+            difference = self.difference(position, direction, h)
+            if abs(difference - before) <= self.tolerance(position, direction, h):
+                return h
+            before = difference
+        return self.h
 
     def away_from_zero(self, shape) -> np.ndarray:
         """Return random numbers of both signs.
@@ -141,17 +156,21 @@ class Point:
         """
         return np.asarray(self.rng.uniform(0.5, 1, shape) * self.rng.choice([-1, 1, 1], shape))
 
-    def error(self, position, direction) -> float:
+    def error(self, position, direction, h: float) -> float:
         """Return how far gradient and difference are apart along a direction."""
         analytic = (self.gradients[position] * direction).sum()
-        return abs(analytic - self.difference(position, direction))
+        return abs(analytic - self.difference(position, direction, h))
 
-    def disagrees(self, position, direction) -> bool:
-        """Tell whether they are further apart than rounding explains."""
+    def tolerance(self, position, direction, h: float) -> float:
+        """Return how far they may be apart: the smaller the step, the more x and y are rounded."""
         terms = np.linalg.norm(self.gradients[position] * direction)
-        return not self.error(position, direction) <= _ALLOWED * terms + self.noise
+        return _ALLOWED * terms + self.eps * (100 * self.size + terms) / h
 
-    def worst_entry(self, position, direction) -> tuple[int, ...]:
+    def disagrees(self, position, direction, h: float) -> bool:
+        """Tell whether they are further apart than rounding explains."""
+        return not self.error(position, direction, h) <= self.tolerance(position, direction, h)
+
+    def worst_entry(self, position, direction, h: float) -> tuple[int, ...]:
         """Halve a direction, following the larger error, down to one entry."""
         entries = np.flatnonzero(direction)
         while len(entries) > 1:
@@ -160,13 +179,9 @@ class Point:
             for half in halves:
                 part = np.zeros_like(direction)
                 part.flat[half] = direction.flat[half]
-                parts.append(self.error(position, part))
+                parts.append(self.error(position, part, h))
             entries = halves[int(parts[1] > parts[0])]
         return tuple(int(i) for i in np.unravel_index(entries[0], direction.shape))
-
-
-def _numpy(array):
-    return None if array is None else to_device(array, "cpu")
 
 
 def _near(x, shape, rng):

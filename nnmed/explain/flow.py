@@ -69,7 +69,15 @@ class GradientFlow:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Context manager around a training step: forward, backward and the optimizer's step."""
+        """Context manager around a training step: forward, backward and the optimizer's step.
+
+        Gradients are read at its end, so ``optimizer.zero_grad()`` has its place before backward.
+
+        Raises
+        ------
+        UsageError
+            At its end, if no parameter has a gradient.
+        """
         number, self._steps = self._steps, self._steps + 1
         if number % self.every:
             yield
@@ -78,6 +86,12 @@ class GradientFlow:
         units = _DeadUnits()
         with recording(self.model), units:
             yield
+        if all(p.grad is None for p in before):
+            raise UsageError(
+                f"GradientFlow: at the end of step {number} no parameter of the model has a "
+                "gradient: run backward inside of `with flow.step():`, and optimizer.zero_grad() "
+                "before backward, not after the optimizer's step"
+            )
         for layer, module in self.model.named_modules():
             parameters = [p for p in module.parameters(recurse=False) if p.grad is not None]
             row = _row(parameters, before)
@@ -102,6 +116,9 @@ class GradientFlow:
         return gradient_flow(self.rows, path)
 
 
+_RELUS = {"Relu", "BatchNormRelu", "BatchNormReluInference"}
+
+
 class _DeadUnits:
     """Observes relus, and counts the channels that are 0 for the whole batch."""
 
@@ -116,7 +133,7 @@ class _DeadUnits:
 
     def forward(self, op, inputs, output) -> None:
         """Count the units of an op that has just run."""
-        if op.name == "Relu" and op.record is not None:
+        if op.name in _RELUS and op.record is not None:
             y = output._array
             highest = y.max(axis=tuple(axis for axis in range(y.ndim) if axis != 1))
             self.counts.setdefault(op.record.layer, []).append(highest == 0)

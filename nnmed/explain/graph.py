@@ -61,26 +61,22 @@ def graph(output: Tensor, model=None) -> Graph:
     output : Tensor
         Not yet released by a backward.
     model : Module, optional
-        Names the parameters, and the modules that :meth:`Graph.fold` folds.
+        As for :func:`nnmed.explain`, which also says what tensors are called.
+        :meth:`Graph.fold` folds its modules.
 
     Raises
     ------
-    GradientError
-        If the graph is released, or nothing was recorded.
     UsageError
         If `output` is no Tensor.
-
-    Notes
-    -----
-    Other tensors are called as the caller's variables are.
+    GradientError
+        If the graph is released, or nothing was recorded.
 
     Examples
     --------
     >>> import nnmed
-    >>> x = nnmed.Tensor(2.0, requires_grad=True)
-    >>> y = nnmed.Tensor(3.0, requires_grad=True)
-    >>> [node.name for node in nnmed.graph(x * y + nnmed.sin(x)).nodes]
-    ['x', 'y', 'Mul', 'Sin', 'Add']
+    >>> x = nnmed.Tensor([1.0, 2.0], requires_grad=True)
+    >>> [node.name for node in nnmed.graph(nnmed.exp(x) * x).nodes]
+    ['x', 'Exp', 'Mul']
     """
     if not isinstance(output, Tensor):
         raise UsageError(f"graph takes a Tensor, got {type(output).__name__}")

@@ -40,8 +40,8 @@ def _step(step) -> str:
     parts = [
         rf"\section*{{Step {step.index}: {escaped(step.op_name + layer)}}}",
         rf"\texttt{{{escaped(step.source or step.file)}}} (line {step.line})",
-        _formulas([step.forward_latex, *[i.formula for i in step.inputs if i.formula]]),
-        _arrays(step),
+        _formulas(step.formulas),
+        _gradients(step),
         *map(escaped, step.notes),
     ]
     if step.numbers:
@@ -52,19 +52,14 @@ def _step(step) -> str:
 
 
 def _formulas(formulas) -> str:
-    lines = ",\\\\\n".join(formula for formula in formulas if formula)
+    lines = ",\\\\\n".join(formulas)
     return f"\\begin{{gather*}}\n{lines}\n\\end{{gather*}}" if lines else ""
 
 
-def _arrays(step) -> str:
-    rows = [("y", step.shape, step.statistics)]
-    rows += [(i.name, i.shape, i.statistics) for i in step.inputs if i.gradient is not None]
-    lines = [r"\noindent\begin{tabular}{lllrrrr}", r"by & shape & norm & min & mean & max & zeros"]
-    for name, shape, s in rows:
-        numbers = " & ".join(f"{n:.4g}" for n in (s.norm, s.min, s.mean, s.max))
-        cells = f"{escaped(name)} & {table.shape_text(shape)} & {numbers}"
-        lines.append(rf"\\ {cells} & {100 * s.zeros:.1f}\%")
-    return "\n".join([*lines, r"\end{tabular}"])
+def _gradients(step) -> str:
+    rows = [table.GRADIENT_COLUMNS, *table.gradient_rows(step)]
+    lines = [" & ".join(map(escaped, row)) + r" \\" for row in rows]
+    return "\n".join([r"\noindent\begin{tabular}{llrrrrr}", *lines, r"\end{tabular}"])
 
 
 def _lines(lines) -> str:

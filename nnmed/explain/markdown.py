@@ -18,8 +18,8 @@ def _step(step) -> str:
     parts = [
         f"## Step {step.index}: {step.op_name}{layer}",
         f"`{step.source or step.file}` (line {step.line})",
-        *[f"$${formula}$$" for formula in _formulas(step) if formula],
-        _arrays(step),
+        *[f"$${formula}$$" for formula in step.formulas],
+        _gradients(step),
         *step.notes,
     ]
     if step.numbers:
@@ -29,18 +29,7 @@ def _step(step) -> str:
     return "\n\n".join(parts)
 
 
-def _formulas(step) -> list[str]:
-    return [step.forward_latex, *(i.formula for i in step.inputs if i.gradient is not None)]
-
-
-def _arrays(step) -> str:
-    rows = [("y", step.shape, step.statistics)]
-    rows += [(i.name, i.shape, i.statistics) for i in step.inputs if i.gradient is not None]
-    lines = [
-        "| gradient by | shape | norm | min | mean | max | zeros |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for name, shape, s in rows:
-        numbers = " | ".join(f"{n:.4g}" for n in (s.norm, s.min, s.mean, s.max))
-        lines.append(f"| {name} | {table.shape_text(shape)} | {numbers} | {s.zeros:.1%} |")
-    return "\n".join(lines)
+def _gradients(step) -> str:
+    columns = table.GRADIENT_COLUMNS
+    rows = [columns, ["---"] * len(columns), *table.gradient_rows(step)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -9,7 +9,7 @@ import numpy as np
 from nnmed.autograd import Op, Tensor
 from nnmed.errors import GradientError, UsageError
 from nnmed.explain.names import is_within, layers_of, parameter_names, place_of
-from nnmed.explain.walk import Kept, kept_by, ops_behind
+from nnmed.explain.walk import Kept, kept_by, leaves_of, memory_of, ops_behind
 
 SAVED, PASSING, ARRIVED = "saved for backward", "gradients on their way", "gradients of leaves"
 _LISTED = 10  # so many arrays are named in the text
@@ -198,31 +198,24 @@ class _Survey:
 
     def saved(self) -> list[Held]:
         """Return what ops save; memory that several save is one array."""
+        leaves = {id(memory_of(leaf._array)) for leaf in leaves_of(self.ops)}
         holders: dict[int, list] = {}
         for op in self.ops:
             for kept in kept_by(op):
-                leaf = (
-                    kept.position is not None
-                    and kept.position >= 0
-                    and (isinstance(op.edges[kept.position], Tensor))
-                )
-                if not leaf:
-                    holders.setdefault(id(_owner(kept.array)), []).append((op, kept))
+                if id(kept.memory) not in leaves:
+                    holders.setdefault(id(kept.memory), []).append((op, kept))
         return [self.array(own) for own in holders.values()]
 
     def array(self, holders: list[tuple[Op, Kept]]) -> Held:
         """Return one saved array, from those that save it in the order of forward."""
         numbers = tuple([self.number[op] for op, _ in holders])
         op, kept = holders[0]
-        if kept.position is None:
-            maker, what = op, f"{kept.what} of {op.name}"
-        else:
-            maker = op if kept.position < 0 else op.edges[kept.position]
-            what = f"output of {maker.name}" if maker else f"{kept.what} of {op.name}"
-        made_by = self.number.get(maker)
+        maker = kept.maker or op  # a constant belongs to the op that keeps it
+        what = kept.what if maker is op else "output"
+        made_by = self.number.get(kept.maker)
         return Held(
-            SAVED, f"{what} at {place_of(maker or op)}", self.layers[maker or op],
-            _owner(kept.array).nbytes, numbers[0] if made_by is None else made_by,
+            SAVED, f"{what} of {maker.name} at {place_of(maker)}", self.layers[maker],
+            kept.memory.nbytes, numbers[0] if made_by is None else made_by,
             self.last - min(numbers), numbers, made_by,
         )  # fmt: skip
 
@@ -244,13 +237,6 @@ class _Survey:
                 what = f"of {self.parameters.get(edge, 'a leaf')} {shape}"
                 held.append(Held(ARRIVED, what, layer, nbytes, since, self.last))
         return held
-
-
-def _owner(array):
-    """Return the array whose memory `array` is a view of."""
-    while getattr(array, "base", None) is not None and hasattr(array.base, "nbytes"):
-        array = array.base
-    return array
 
 
 def _size(nbytes: int) -> str:

@@ -77,8 +77,9 @@ class recording:
             self._running.pop()
 
         self._handles += [
-            module.register_forward_pre_hook(enter),
-            module.register_forward_hook(leave),
+            # In pairs, whatever fails: another hook before `enter` would leave out only that one.
+            module.register_forward_pre_hook(enter, prepend=True),
+            module.register_forward_hook(leave, always_call=True),
         ]
 
     def forward(self, op, inputs, output) -> None:

@@ -1,7 +1,8 @@
-"""Sums over indices, spelt out number by number, for small arrays.
+"""Formulas with indices, spelt out number by number, for small arrays.
 
-The formulas of some ops have indices that no number can be put in for: here is what one would
-write on paper instead.
+No number can be put in for an index: here is what one would write on paper instead. Most ops add
+up entries of their inputs, each times a factor, and so do the gradients of all ops: of these it
+is enough to know which entries, and which factors (:mod:`nnmed.explain.local`).
 """
 
 from __future__ import annotations
@@ -10,129 +11,102 @@ from itertools import product
 
 import numpy as np
 
+from nnmed.explain import classes, local, normalized
+from nnmed.explain.numerals import each, fraction, nested, number, number_text, total
+from nnmed.ops.activation_smooth import Glu
+from nnmed.ops.adaptive_pooling import AdaptiveMaxPool2d
+from nnmed.ops.conv import Conv
+from nnmed.ops.cross_entropy import CrossEntropy, SoftCrossEntropy
+from nnmed.ops.focal_loss import Focal
+from nnmed.ops.pooling_ops import MaxPool2d
+from nnmed.ops.reduction import Extremum
+from nnmed.ops.softmax import LogSoftmax, Softmax
+
+
+def definitions(step) -> list:
+    """Return (name, numbers, result) of what an op computes on the way to its output."""
+    is_one = type(step.op) in normalized.OPS and _is_known(step)
+    return normalized.definitions(step) if is_one else []
+
 
 def output(step) -> str:
     """Return an op's formula with all its terms as numbers; empty if it is none of these."""
-    spell = _OUTPUTS.get(step.op_name)
-    values = step.input_values
-    return spell(step, values) if spell is not None and all(map(_has_axes, values)) else ""
+    spell = _OUTPUTS.get(type(step.op), _combination)
+    return spell(step, step.input_values) if _is_known(step) else ""
 
 
 def gradient(step, position: int) -> str:
     """Return the same for the gradient by an input."""
-    spell = _GRADIENTS.get(step.op_name)
-    values = step.input_values
-    known = spell is not None and all(map(_has_axes, values))
-    return spell(step, values, position) if known else ""
+    spell = _GRADIENTS.get(type(step.op))
+    text = spell(step, step.input_values, position) if spell and _is_known(step) else ""
+    return text or _chain(step, position)
 
 
-def _has_axes(x) -> bool:
-    return x is not None and x.ndim > 0 and x.size > 0
+def _is_known(step) -> bool:
+    return all(value is not None and value.ndim > 0 for value in step.input_values)
 
 
-def number(value) -> str:
-    """Return a number, in brackets if it is negative."""
-    text = f"{value:.7g}"
-    return f"({text})" if text.startswith("-") else text
+def _combination(step, values) -> str:
+    """Write the output as the entries of the inputs, each times its derivative.
+
+    It is that if the op is linear in all of them, or in the first one. What no entry goes into,
+    such as padding, is a constant.
+    """
+    factors, y = local.derivatives(step), step.output_value.ravel()
+    for count in (len(values), 1):
+        if any(array is None for array in factors[:count]):
+            continue
+        x = np.concatenate([np.ravel(value) for value in values[:count]])
+        rows = np.concatenate(factors[:count], axis=1)
+        made = rows.any(axis=1)
+        sums = (rows @ x)[made]
+        size = np.abs(sums).max(initial=0)
+        if np.isfinite(size) and np.allclose(sums, y[made], rtol=1e-5, atol=1e-6 * size):
+            entries = [
+                _weighted(row, x) if row.any() else number_text(constant)
+                for row, constant in zip(rows, y)
+            ]
+            return nested(entries, step.shape)
+    return ""
 
 
-def _listed(entries, shape) -> str:
-    """Return texts as nested lists of a shape."""
-    if not shape:
-        return next(iter(entries))
-    inner = [_listed(entries, shape[1:]) for _ in range(shape[0])]
-    return f"[{', '.join(inner)}]"
-
-
-def _each(shape, spell) -> str:
-    """Return ``spell(index)`` for each index of a shape, as nested lists."""
-    return _listed((spell(index) for index in product(*map(range, shape))), shape)
-
-
-def _terms(x, dims):
-    """Yield the numbers that a sum over some dimensions adds up, for each of its results."""
-    kept = [dim for dim in range(x.ndim) if dim not in dims]
-    count = int(np.prod([x.shape[dim] for dim in dims]))
-    yield from x.transpose([*kept, *dims]).reshape(-1, count)
-
-
-def _sum(step, values) -> str:
-    sums = (" + ".join(map(number, terms)) for terms in _terms(values[0], step.op.dims))
-    return _listed(sums, step.shape)
-
-
-def _mean(step, values) -> str:
-    sums = (
-        f"1/{step.op.count} * ({' + '.join(map(number, terms))})"
-        for terms in _terms(values[0], step.op.dims)
-    )
-    return _listed(sums, step.shape)
-
-
-def _spread(share: str):
-    """Return what spells the gradient of a sum: the incoming one, where it went in."""
-
-    def spell(step, values, _) -> str:
-        dims = step.op.dims
-        shape = [1 if d in dims else n for d, n in enumerate(values[0].shape)]
-        dy = np.broadcast_to(np.reshape(step.gradient, shape), values[0].shape)
-        factor = share.format(n=getattr(step.op, "count", 1))
-        return _each(dy.shape, lambda index: factor + number(dy[index]))
-
-    return spell
-
-
-def _share(x, index, dim) -> str:
-    """Return e^x over the sum of e^x along a dimension."""
-    row = x[(*index[:dim], slice(None), *index[dim + 1 :])]
-    powers = " + ".join(f"e^{number(value)}" for value in row)
-    return f"e^{number(x[index])}/({powers})"
-
-
-def _softmax(step, values) -> str:
-    dim = step.op.dim % values[0].ndim
-    return _each(values[0].shape, lambda index: _share(values[0], index, dim))
-
-
-def _softmax_gradient(step, values, _) -> str:
-    y, dy, dim = step.output_value, step.gradient, step.op.dim % values[0].ndim
-
-    def spell(index):
-        rest = (*index[:dim], slice(None), *index[dim + 1 :])
-        pairs = " + ".join(f"{number(a)} * {number(b)}" for a, b in zip(dy[rest], y[rest]))
-        return f"{number(y[index])} * ({number(dy[index])} - ({pairs}))"
-
-    return _each(y.shape, spell)
-
-
-def _is_plain(op, values) -> bool:
-    """Tell whether a cross-entropy is that of rows of scores and one label each."""
-    usual = op.weight is None and op.smoothing == 0 and op.reduction in ("mean", "sum")
-    labels = values[1]
-    usual = usual and labels is not None and labels.dtype.kind == "i"
-    return usual and values[0].ndim == 2 and not (labels == op.ignore_index).any()
-
-
-def _cross_entropy(step, values) -> str:
-    if not _is_plain(step.op, values):
+def _chain(step, position) -> str:
+    """Write a gradient as the chain rule: the entries of dy, each times its derivative by x."""
+    factors, dy = local.derivatives(step)[position], np.ravel(step.gradient)
+    if factors is None:
         return ""
-    x, labels = values
-    rows = [f"-ln({_share(x, (row, int(label)), 1)})" for row, label in enumerate(labels)]
-    total = " ".join([rows[0], *(f"- {row[1:]}" for row in rows[1:])])
-    return f"1/{len(x)} * ({total})" if step.op.reduction == "mean" and len(x) > 1 else total
+    return nested((_weighted(row, dy) for row in factors.T), step.inputs[position].shape)
 
 
-def _cross_entropy_gradient(step, values, position) -> str:
-    if position or not _is_plain(step.op, values):
-        return ""
-    x, labels = values
-    share = f"1/{len(x)} * " if step.op.reduction == "mean" and len(x) > 1 else ""
+def _weighted(factors, x) -> str:
+    """Write the sum of numbers times factors, with what is common before the sum."""
+    used = np.flatnonzero(factors)
+    if len(used) == 1 and factors[used[0]] == 1:
+        return number_text(x[used[0]])
+    if len(used) < 2 or factors[used[0]] == 1 or not (factors[used] == factors[used[0]]).all():
+        return total(_times(factors[k], number(x[k])) for k in used)
+    return _times(factors[used[0]], f"({total(number(x[k]) for k in used)})")
 
-    def spell(index):
-        hit = int(index[1] == labels[index[0]])
-        return f"{share}{number(step.gradient)} * ({_share(x, index, 1)} - {hit})"
 
-    return _each(x.shape, spell)
+def _times(factor, text: str) -> str:
+    return text if factor == 1 else f"{fraction(factor)} * {text}"
+
+
+def _extremum(step, values) -> str:
+    """Write the largest (or smallest) of the entries that each window has."""
+    is_largest = getattr(step.op, "largest", True)
+    name, x = "max" if is_largest else "min", values[0].ravel()
+    entries = [
+        f"{name}({', '.join(number_text(x[k]) for k in np.flatnonzero(window))})"
+        for window in local.windows(step, is_largest)
+    ]
+    return nested(entries, step.shape)
+
+
+def _glu(step, values) -> str:
+    """Write one half of the entries, each times the sigmoid of one of the other half."""
+    a, b = np.split(values[0], 2, axis=step.op.dim)
+    return each(a.shape, lambda place: f"{number(a[place])} * sigma({number_text(b[place])})")
 
 
 def _products(step, values):
@@ -157,7 +131,7 @@ def _sums(shape, pairs) -> str:
     terms: dict = {}
     for place, a, b in pairs:
         terms.setdefault(place, []).append(f"{number(a)} * {number(b)}")
-    return _each(shape, lambda place: " + ".join(terms.get(place, ["0"])))
+    return each(shape, lambda place: total(terms.get(place, [])))
 
 
 def _convolution(step, values) -> str:
@@ -167,7 +141,7 @@ def _convolution(step, values) -> str:
         return sums
     constants = bias[0].reshape(1, -1, *[1] * (x.ndim - 2))
     spread = np.broadcast_to(constants, step.shape)
-    return f"{sums} + {_each(step.shape, lambda place: number(spread[place]))}"
+    return f"{sums} + {each(step.shape, lambda place: number(spread[place]))}"
 
 
 def _convolution_gradient(step, values, position) -> str:
@@ -177,18 +151,26 @@ def _convolution_gradient(step, values, position) -> str:
         return _sums(x.shape, ((a, dy[y], weight[w]) for y, a, w in places))
     if position == 1:
         return _sums(weight.shape, ((w, dy[y], x[a]) for y, a, w in places))
-    rows = np.moveaxis(dy, 1, 0).reshape(dy.shape[1], -1)
-    return _listed((" + ".join(map(number, row)) for row in rows), dy.shape[1:2])
+    return ""
 
 
 _OUTPUTS = {
-    "Sum": _sum, "Mean": _mean, "Softmax": _softmax, "CrossEntropy": _cross_entropy,
-    "Conv": _convolution,
-}  # fmt: skip
+    Softmax: classes.softmax,
+    LogSoftmax: classes.log_softmax,
+    CrossEntropy: classes.cross_entropy,
+    SoftCrossEntropy: classes.cross_entropy,
+    Focal: classes.focal,
+    Conv: _convolution,
+    Glu: _glu,
+    **dict.fromkeys((MaxPool2d, AdaptiveMaxPool2d, Extremum), _extremum),
+    **dict.fromkeys(normalized.OPS, normalized.output),
+}
+# Of others, and where these give nothing, the chain rule is written.
 _GRADIENTS = {
-    "Sum": _spread(""),
-    "Mean": _spread("1/{n} * "),
-    "Softmax": _softmax_gradient,
-    "CrossEntropy": _cross_entropy_gradient,
-    "Conv": _convolution_gradient,
+    Softmax: classes.softmax_gradient,
+    LogSoftmax: classes.log_softmax_gradient,
+    CrossEntropy: classes.cross_entropy_gradient,
+    SoftCrossEntropy: classes.cross_entropy_gradient,
+    Conv: _convolution_gradient,
+    **dict.fromkeys(normalized.OPS, normalized.gradient),
 }

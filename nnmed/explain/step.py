@@ -252,6 +252,12 @@ class Step(Gradient):
         return self.op.forward_latex
 
     @property
+    def formulas(self) -> list[str]:
+        """The op's formula, then those of its gradients."""
+        formulas = [self.forward_latex, *[item.formula for item in self.inputs]]
+        return [formula for formula in formulas if formula]
+
+    @property
     def output_value(self):
         """What forward gave, as a NumPy array; computed again if nobody kept it, None if unknown.
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from nnmed.explain.numerals import number_text
 from nnmed.explain.plain import plain
-from nnmed.explain.written import number_text
 
+GRADIENT_COLUMNS = ("gradient by", "shape", "norm", "min", "mean", "max", "zeros")
 _NARROWEST, _WIDEST = 80, 120
 
 
@@ -66,9 +67,19 @@ def _rules(derivation) -> str:
     """Return the formulas of each op that occurs, once."""
     lines = []
     for name, step in {step.op_name: step for step in derivation}.items():
-        formulas = [step.forward_latex, *[item.formula for item in step.inputs if item.formula]]
-        lines += [f"{name}:", *[f"  {plain(formula)}" for formula in formulas]]
+        lines += [f"{name}:", *[f"  {plain(formula)}" for formula in step.formulas]]
     return "\n".join(lines)
+
+
+def gradient_rows(step) -> list[tuple[str, ...]]:
+    """Return the cells of :data:`GRADIENT_COLUMNS` for each gradient that comes in or goes out."""
+    gradients = [("y", step), *[(i.name, i) for i in step.inputs if i.gradient is not None]]
+    rows = []
+    for name, item in gradients:
+        s = item.statistics
+        numbers = [f"{number:.4g}" for number in (s.norm, s.min, s.mean, s.max)]
+        rows.append((name, shape_text(item.shape), *numbers, f"{s.zeros:.1%}"))
+    return rows
 
 
 def shape_text(shape: tuple) -> str:

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnmed.autograd import Op, Tensor, enable_grad
+from nnmed.autograd import Op, Tensor
 from nnmed.backend import precision, random
 from nnmed.backend.arrays import to_device
-from nnmed.explain.clone import in_float64, node_in_float64
+from nnmed.explain.clone import in_float64, node_in_float64, recorded_gradients
 from nnmed.explain.differences import Point
 from nnmed.explain.step import Step
 
@@ -137,10 +137,10 @@ def _compare(step: Step, rng) -> Check:
     signs = np.asarray(rng.choice([-1.0, 1.0], dy.shape))
     signs = Tensor._wrap(to_device(signs, step.device))
     exact = node_in_float64(step.op)
-    expected, terms = _formula(exact, dy), _formula(exact, dy * signs)
+    expected, terms = recorded_gradients(exact, dy), recorded_gradients(exact, dy * signs)
     check = _worst(step, expected, terms)
     if check.error > _allowed(step):  # unless float32 cannot tell
-        rounded = _formula(step.op, Tensor._wrap(step._gradient))
+        rounded = recorded_gradients(step.op, Tensor._wrap(step._gradient))
         check = _worst(step, expected, terms, rounded)
     return check
 
@@ -164,15 +164,6 @@ def _worst(step: Step, expected, terms, rounded=None) -> Check:
 def _largest(difference) -> float:
     finite = np.abs(difference[np.isfinite(difference)])
     return float(finite.max()) if finite.size else 0.0
-
-
-def _formula(op: Op, dy: Tensor) -> list:
-    """Return the gradients of an op by its recorded backward, in the dtype of what it kept."""
-    with enable_grad(), precision.multiplying_in("float32"):
-        gradients = op.backward(dy)
-    if not isinstance(gradients, tuple):
-        gradients = (gradients,)
-    return [None if g is None else to_device(g._array, "cpu") for g in gradients]
 
 
 def _largest_error(name: str, given, expected, terms, scale: float) -> Check:

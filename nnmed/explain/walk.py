@@ -21,12 +21,28 @@ class Seen(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """An array that an op keeps: an input (with its position), the output (-1) or another."""
+    """An array that an op keeps.
+
+    Attributes
+    ----------
+    what : str
+        ``"input x"``, ``"output"`` or the name that the op gave it.
+    array : array
+    maker : Op or Tensor or None
+        The op that made it, which may be this one, or the leaf that it is; None for a constant.
+    position : int or None
+        Which input it is.
+    """
 
     what: str
-    position: int | None
     array: object
-    memory: object  # stands for the memory, which ops may share
+    maker: object
+    position: int | None = None
+
+    @property
+    def memory(self):
+        """The array whose memory it uses, which others may use too."""
+        return memory_of(self.array)
 
 
 class Walk:
@@ -50,9 +66,7 @@ class Walk:
     def __init__(self, loss: Tensor):
         ops = ops_behind(loss)
         self.kept = {op: kept_by(op) for op in ops}
-        edges = [edge for op in ops for edge in op.edges] or [loss]
-        leaves = [edge for edge in edges if isinstance(edge, Tensor) and edge._requires_grad]
-        leaves = list(dict.fromkeys(leaves))
+        leaves = [leaf for leaf in leaves_of(ops) or [loss] if leaf._requires_grad]
         self.turns: list[Seen] = []
         self._thread = threading.get_ident()
         observers.append(self)
@@ -99,13 +113,26 @@ def ops_behind(loss: Tensor) -> list[Op]:
     return sorted(ops, key=lambda op: op.order)
 
 
+def leaves_of(ops: list[Op]) -> list[Tensor]:
+    """Return the leaves of a graph, in the order in which its ops use them first."""
+    edges = dict.fromkeys(edge for op in ops for edge in op.edges)
+    return [edge for edge in edges if isinstance(edge, Tensor)]
+
+
 def kept_by(op: Op) -> list[Kept]:
     """Return what an op keeps."""
     names = input_names(op)
     kept = [
-        Kept(f"input {names[position]}", position, tensor._array, tensor._version)
+        Kept(f"input {names[position]}", tensor._array, op.edges[position], position)
         for position, tensor, _ in op._versions
     ]
     if op._output is not None:
-        kept.append(Kept("output", -1, op._output[0], op._output[1]))
-    return kept + [Kept(name, None, array, array) for name, array in op._kept.items()]
+        kept.append(Kept("output", op._output[0], op))
+    return kept + [Kept(name, array, op) for name, array in op._kept.items()]
+
+
+def memory_of(array):
+    """Return the array whose memory `array` uses: itself, or the one that it is a view of."""
+    while getattr(array, "base", None) is not None and hasattr(array.base, "nbytes"):
+        array = array.base
+    return array

@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import numpy as np
 
 from nnmed.explain import spelled
+from nnmed.explain.numerals import each, number, number_text, total
+from nnmed.explain.parameters import PAIR_LOSSES, parameters
 from nnmed.explain.plain import plain
 from nnmed.explain.step import Leaf, Step
 
 LARGEST = 9  # numbers of an array that is written out
-# Symbols in formulas that are parameters of the op: its class and the attribute.
-_PARAMETERS = {
-    "PowScalar": {"p": "exponent"},
-    "Clip": {"l": "low", "h": "high"},
-    "Mean": {"n": "count"},
-}
 # A symbol, perhaps a derivative by it, perhaps with an index; not the T of a transpose.
 _SYMBOL = re.compile(r"(?<!\.)\b(dL/d)?([A-Za-z]+)(_\{[^{}]*\}|_[A-Za-z0-9]+)?")
 
-
-def number_text(array) -> str:
-    """Return a number, or nested lists of numbers."""
-    if np.ndim(array):
-        return f"[{', '.join(map(number_text, array))}]"
-    return f"{array:.7g}" if np.asarray(array).dtype.kind == "f" else str(array)
+_GREEK = {"alpha", "beta", "lambda"}
+_EQUALS = re.compile(r" = (?![^\[]*\])")  # not of a condition in brackets
+_ASIDE = re.compile(r",\s*\\quad")  # after a formula it is said what its symbols are
 
 
 def write_out(steps: list[Step]) -> None:
     """Set the texts of all steps and their inputs, as long as the values are what they were."""
-    for step in steps:
-        symbols = _Symbols(step, steps)
-        for position, item in enumerate(step.inputs):
-            if item.gradient is not None:
-                item.symbols, item.numbers = symbols.term(position)
-        if _is_small(step):
-            step.numbers = "\n".join(_equations(step, steps, symbols))
+    with np.errstate(all="ignore"):  # numbers may be infinite
+        for step in steps:
+            _write_out(step, steps)
+
+
+def _write_out(step, steps):
+    symbols = _Symbols(step, steps)
+    for position, item in enumerate(step.inputs):
+        if item.gradient is not None:
+            item.symbols, item.numbers = symbols.term(position)
+    if _is_small(step):
+        step.numbers = "\n".join(_equations(step, steps, symbols))
 
 
 def _equations(step, steps, symbols):
-    """Yield formula, numbers and result of the op, and of each gradient."""
+    """Yield formula, numbers and result of the op, its parts first, and of each gradient."""
     if step.output_value is not None:
-        shown = symbols.equation(plain(step.forward_latex), number_text(step.output_value))
+        for name, numbers, result in spelled.definitions(step):
+            yield f"{name} = {' = '.join(_distinct(numbers, result))}"
+        shown = symbols.equation(step.forward_latex, number_text(step.output_value))
         yield f"{step.name} = {shown}"
     for item in step.inputs:
         if item.gradient is not None:
@@ -61,9 +62,9 @@ def chain_rule(target: Leaf | Step, steps: list[Step]) -> str:
     inputs.reverse()  # into the order in which the ops ran
     if not inputs:
         return f"dL/d{target.name} = 1"
-    written = [_sum([item.symbols for item in inputs])]
+    written = [total(item.symbols for item in inputs)]
     if all(item.numbers for item in inputs):
-        written.append(_sum([item.numbers for item in inputs]))
+        written.append(total(item.numbers for item in inputs))
     if target.gradient.size <= LARGEST:
         written.append(number_text(target.gradient))
     return f"dL/d{target.name} = {' = '.join(_distinct(*written))}"
@@ -74,8 +75,9 @@ class _Symbols:
 
     def __init__(self, step: Step, steps: list[Step]):
         self.step = step
-        self.names: dict[str, str] = {}
-        self.numbers: dict[str, str] = {}
+        self.names: dict[str, str] = {}  # of tensors
+        self.constants: dict[str, str] = {}  # what has no name but is one number
+        self.values: dict = {}
         self.is_small = _is_small(step)
         self.add(("y", "Y"), step.name, step.output_value if self.is_small else None)
         values = step.input_values if self.is_small else [None] * len(step.inputs)
@@ -83,41 +85,46 @@ class _Symbols:
             name = item.leaf.name if item.leaf else ""
             name = name if item.source is None else steps[item.source].name
             self.add(_symbols(item.name), name, value)
-        for symbol, attribute in _PARAMETERS.get(step.op_name, {}).items():
-            self.add((symbol,), "", getattr(step.op, attribute))
+        for symbol, value in parameters(step.op).items():
+            self.add((symbol,), "", value)
         if self.is_small:
             self.add(("dL/dy", "dL/dY"), "", step.gradient)
+        # Symbols that the formulas say the meaning of, such as d_i = x_i - t_i.
+        _, *asides = _ASIDE.split(step.forward_latex)
+        for symbol in [plain(aside).partition(" ~= ")[0] for aside in asides]:
+            self.constants.pop(symbol, None)
+        self.meanings = dict(plain(aside).split(" = ", 1) for aside in asides if " = " in aside)
 
     def add(self, symbols, name: str, value) -> None:
-        """Say what symbols are called, and what they are; a number without a name is its own."""
-        text = "" if value is None else number_text(value)
-        if not name and np.ndim(value) == 0:
-            name = _bracketed(text)
+        """Say what symbols are called, and what they are."""
         for symbol in symbols:
             if name:
                 self.names[symbol] = name
-            if text:
-                self.numbers[symbol] = text
+            elif value is not None and np.ndim(value) == 0:
+                self.constants[symbol] = number(value)
+            if value is not None:
+                self.values[symbol] = value
 
     def term(self, position: int) -> tuple[str, str]:
         """Return the gradient that goes to an input, in symbols and in numbers.
 
-        The numbers are empty for large arrays, and the result alone where the formula has
-        indices and is not one that :mod:`nnmed.explain.spelled` knows.
+        The numbers are empty for large arrays, and the result alone where nothing is known but
+        that.
         """
         item = self.step.inputs[position]
         formula = plain(item.formula).partition(" = ")[2] or "?"
         if not self.is_small:
             return self.renamed(formula), ""
-        numbers = self.in_numbers(formula) or spelled.gradient(self.step, position)
+        numbers = self.in_numbers(item.formula)
+        if item.formula and not numbers:
+            numbers = spelled.gradient(self.step, position)
         return self.renamed(formula), numbers or number_text(item.gradient)
 
-    def equation(self, formula: str, result: str) -> str:
+    def equation(self, latex: str, result: str) -> str:
         """Return the right side of a forward formula: in symbols, in numbers, and the result."""
-        expression = formula.partition(" = ")[2] or "?"
-        last = expression.rpartition(" = ")[2]
-        numbers = self.in_numbers(last) if expression.count("=") < 2 else ""
-        if self.is_small and not numbers:
+        expression = plain(latex).partition(" = ")[2] or "?"
+        numbers = self.in_numbers(latex)
+        if self.is_small and latex and not numbers:
             numbers = spelled.output(self.step)
         return " = ".join(_distinct(self.renamed(expression), numbers, result))
 
@@ -126,32 +133,68 @@ class _Symbols:
 
         def rename(match):
             derivative, symbol, index = match.groups("")
+            if symbol in self.constants and not derivative and not index:
+                return self.constants[symbol]
             return derivative + self.names.get(symbol, symbol) + index
 
         return _SYMBOL.sub(rename, formula)
 
-    def in_numbers(self, formula: str) -> str:
-        """Return a formula with numbers for symbols; empty if a number is missing."""
-        missing = False
+    def in_numbers(self, latex: str) -> str:
+        """Return the right side of a formula with numbers, the last one of which none is missing.
 
-        def put_in(match):
-            nonlocal missing
-            symbol = (match[1] or "") + match[2]
-            missing |= match[3] is not None or (symbol not in self.numbers and _is_unknown(symbol))
-            number = self.numbers.get(symbol, symbol)
-            return number if match[0] == formula else _bracketed(number)
+        Empty if there is none.
+        """
+        spell = self.reduced if isinstance(self.step.op, PAIR_LOSSES) else self.put_in
+        for formula in _EQUALS.split(plain(_ASIDE.split(latex)[0]))[:0:-1]:
+            with contextlib.suppress(KeyError):
+                return spell(_SYMBOL.sub(lambda match: self.meaning(match[0]), formula))
+        return ""
 
-        text = _SYMBOL.sub(put_in, formula)
-        return "" if missing else text
+    def meaning(self, symbol: str) -> str:
+        """Return what the formulas say that a symbol is, else the symbol."""
+        is_defined = symbol in self.meanings and symbol not in self.values
+        return f"({self.meanings[symbol]})" if is_defined else symbol
 
+    def reduced(self, formula: str) -> str:
+        """Return the formula of a loss with numbers: of each entry, or their mean or sum."""
+        op = self.step.op
+        formula = formula.removeprefix("1/n * ") if self.values["n"] == 1 else formula
+        body = formula.removeprefix("reduce_i").strip()
+        shape = op.input_shapes[0]
+        if op.reduction == "none" or body == formula:
+            return each(shape, lambda place: self.put_in(body, place))
+        terms = total(self.put_in(body, place) for place in np.ndindex(shape))
+        return f"1/{self.values['n']} * ({terms})" if self.values["n"] > 1 else terms
 
-def _bracketed(number: str) -> str:
-    return f"({number})" if number.startswith("-") else number
+    def put_in(self, formula: str, place=None) -> str:
+        """Return a formula with numbers for symbols, those at one place for the index i.
+
+        Raises KeyError if one is missing.
+        """
+
+        def of(match):
+            derivative, symbol, index = match.groups("")
+            is_indexed = index == "_i" and place is not None
+            if index and not is_indexed:
+                raise KeyError(match[0])
+            if derivative + symbol not in self.values and not _is_unknown(derivative + symbol):
+                return match[0]
+            value = self.value(derivative + symbol, place)
+            return number_text(value) if match[0] == formula else number(value)
+
+        return _SYMBOL.sub(of, formula)
+
+    def value(self, symbol: str, place):
+        """Return what a symbol stands for, of an array its number at a place if one is given."""
+        value = self.values[symbol]
+        if place is None or np.ndim(value) == 0:
+            return value
+        return np.broadcast_to(value, self.step.op.input_shapes[0])[place]
 
 
 def _is_unknown(symbol: str) -> bool:
     """Tell whether a symbol is a letter that wants a number, not e or a function's name."""
-    return (len(symbol) == 1 and symbol != "e") or symbol.startswith("dL/d")
+    return (len(symbol) == 1 and symbol != "e") or symbol.startswith("dL/d") or symbol in _GREEK
 
 
 def _symbols(name: str) -> list[str]:
@@ -162,11 +205,7 @@ def _symbols(name: str) -> list[str]:
 
 def _is_small(step: Step) -> bool:
     sizes = [np.prod(shape) for shape in (step.shape, *[item.shape for item in step.inputs])]
-    return max(sizes) <= LARGEST
-
-
-def _sum(terms: list[str]) -> str:
-    return " + ".join(terms).replace("+ -", "- ")
+    return min(sizes) > 0 and max(sizes) <= LARGEST
 
 
 def _distinct(*texts: str) -> list[str]:

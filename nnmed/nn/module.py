@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from nnmed.autograd.tensor import FLOATS, Tensor
 from nnmed.backend.arrays import to_device, zeros_like
 from nnmed.errors import DTypeError, UsageError
-from nnmed.nn.hooks import RemovableHandle, call_with_backward_hooks
+from nnmed.nn.hooks import RemovableHandle, call_with_hooks
 from nnmed.nn.parameter import Parameter
 from nnmed.nn.state import LoadResult, collect, load
 
@@ -52,9 +53,9 @@ class Module:
             _buffers={},
             _modules={},
             _temporary=set(),
-            _forward_pre_hooks={},
-            _forward_hooks={},
-            _backward_hooks={},
+            _forward_pre_hooks=OrderedDict(),
+            _forward_hooks=OrderedDict(),
+            _backward_hooks=OrderedDict(),
         )
 
     def forward(self, *args, **kwargs):
@@ -62,19 +63,7 @@ class Module:
         raise UsageError(f"{type(self).__name__} defines no forward")
 
     def __call__(self, *args, **kwargs):
-        for hook in tuple(self._forward_pre_hooks.values()):
-            changed = hook(self, args)
-            if changed is not None:
-                args = changed if isinstance(changed, tuple) else (changed,)
-        if self._backward_hooks:
-            output = call_with_backward_hooks(self, args, kwargs, self.forward)
-        else:
-            output = self.forward(*args, **kwargs)
-        for hook in tuple(self._forward_hooks.values()):
-            changed = hook(self, args, output)
-            if changed is not None:
-                output = changed
-        return output
+        return call_with_hooks(self, args, kwargs)
 
     # -- registering ------------------------------------------------------------------
 
@@ -304,13 +293,20 @@ class Module:
 
     # -- hooks ------------------------------------------------------------------------
 
-    def register_forward_pre_hook(self, hook) -> RemovableHandle:
-        """Call ``hook(module, args)`` before forward; what it returns replaces the arguments."""
-        return RemovableHandle(self._forward_pre_hooks, hook)
+    def register_forward_pre_hook(self, hook, *, prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(module, args)`` before forward; what it returns replaces the arguments.
 
-    def register_forward_hook(self, hook) -> RemovableHandle:
-        """Call ``hook(module, args, output)`` after forward; it may return another output."""
-        return RemovableHandle(self._forward_hooks, hook)
+        With `prepend` before all hooks of this kind that are there already.
+        """
+        return RemovableHandle(self._forward_pre_hooks, hook, prepend)
+
+    def register_forward_hook(self, hook, *, always_call: bool = False) -> RemovableHandle:
+        """Call ``hook(module, args, output)`` after forward; it may return another output.
+
+        With `always_call` also where forward, or another hook, raises an exception: `output` is
+        None if there is none yet, and what the hook returns or raises changes nothing.
+        """
+        return RemovableHandle(self._forward_hooks, hook, always_call=always_call)
 
     def register_full_backward_hook(self, hook) -> RemovableHandle:
         """Call ``hook(module, grad_input, grad_output)`` when backward leaves the module.

@@ -116,8 +116,10 @@ class _Watcher:
         self._counted: set[int] = set()
         self._handles = []
         for name, module in root.named_modules():
-            self._handles.append(module.register_forward_pre_hook(self._entering(name)))
-            self._handles.append(module.register_forward_hook(self._leaving))
+            self._handles += [
+                module.register_forward_pre_hook(self._entering(name), prepend=True),
+                module.register_forward_hook(self._leaving, always_call=True),
+            ]
 
     def forward(self, op, inputs, output):
         """Count an op: called for every op that runs."""

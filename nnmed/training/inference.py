@@ -10,6 +10,7 @@ from nnmed.data.loader import DataLoader
 from nnmed.nn import Module
 from nnmed.nn.utils import fold_batch_norms
 from nnmed.training.feed import device_of_model, feed
+from nnmed.training.out_of_memory import explaining_out_of_memory
 
 
 @no_grad()
@@ -31,19 +32,25 @@ def predict_probabilities(
         Average over each image and its mirror image, left to right.
     progress : str, optional
         Title of a bar on the terminal; no bar without it.
+
+    Raises
+    ------
+    DeviceError
+        If the GPU's memory is too small for a batch.
     """
     from tqdm import tqdm
 
-    results = []
-    batches = feed(loader, device_of_model(model))
+    results, device = [], device_of_model(model)
+    batches = feed(loader, device)
     bar = tqdm(batches, progress, len(loader), leave=False, disable=None if progress else True)
-    for batch in bar:
-        image = Tensor._wrap(batch.image)
-        if not results:
-            model = fold_batch_norms(model, image[:1])
-        probability = F.softmax(model(image), dim=-1)
-        if mirror:
-            mirrored = F.softmax(model(image[:, :, :, ::-1]), dim=-1)
-            probability = (probability + mirrored) * 0.5
-        results.append(probability.numpy())
+    with explaining_out_of_memory(device, f"in prediction by batches of {loader.batch_size}"):
+        for batch in bar:
+            image = Tensor._wrap(batch.image)
+            if not results:
+                model = fold_batch_norms(model, image[:1])
+            probability = F.softmax(model(image), dim=-1)
+            if mirror:
+                mirrored = F.softmax(model(image[:, :, :, ::-1]), dim=-1)
+                probability = (probability + mirrored) * 0.5
+            results.append(probability.numpy())
     return np.concatenate(results) if results else np.zeros((0, 0), np.float32)

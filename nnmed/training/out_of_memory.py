@@ -1,16 +1,33 @@
-"""A training step on a GPU that goes on in halves where a whole batch does not fit."""
+"""When a GPU's memory ends: a training step goes on in halves, all else says what to do."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Callable
 
 from nnmed.autograd import Tensor
 from nnmed.backend import cuda
+from nnmed.backend.random import Tape
 from nnmed.data.loader import Batch
 from nnmed.errors import DeviceError
 from nnmed.training.log import log
 from nnmed.training.step import HostState, TrainingStep
+
+
+@contextlib.contextmanager
+def explaining_out_of_memory(device: str, doing: str):
+    """Context manager: raise DeviceError where the memory of the device "gpu" does not suffice.
+
+    `doing` tells the user what for.
+    """
+    if device == "cpu":
+        yield
+        return
+    try:
+        yield
+    except cuda.cupy().cuda.memory.OutOfMemoryError as error:
+        raise _explained(doing, error) from error
 
 
 class FittingStep:
@@ -36,9 +53,10 @@ class FittingStep:
         self._run = wrap(step)
 
     def __call__(self, batch: Batch) -> Tensor:
-        before = HostState(self._step)
+        before, tape = HostState(self._step), Tape()
         try:
-            return self._run(batch)
+            with tape:
+                return self._run(batch)
         except cuda.cupy().cuda.memory.OutOfMemoryError as error:
             self._check_halving(batch, error)
         # Only now, behind the handler, has the error let go of the arrays of the step.
@@ -48,17 +66,15 @@ class FittingStep:
             f"out of memory on the GPU with a batch of {len(batch.samples)}: each is computed in "
             "two halves from now on; only the statistics of batch norm change by that"
         )
-        return self(batch)
+        with tape:  # which begins with the random numbers of this attempt
+            return self(batch)
 
     def _check_halving(self, batch: Batch, error) -> None:
         """Raise DeviceError where halves would be no help."""
         count = len(batch.samples)
         if count == 1 or self._step.in_halves:
             how = "computed in two halves" if self._step.in_halves else "which cannot be halved"
-            raise DeviceError(
-                f"out of memory on the GPU with a batch of {count}, {how} ({error}): lower "
-                "--batch-size or --size, or take a smaller model"
-            ) from error
+            raise _explained(f"with a batch of {count}, {how}", error) from error
 
     def _halve(self) -> None:
         """Give all memory back that the whole batch took."""
@@ -67,3 +83,10 @@ class FittingStep:
         self._run = self._wrap(self._step)
         gc.collect()
         cuda.cupy().get_default_memory_pool().free_all_blocks()
+
+
+def _explained(doing: str, error) -> DeviceError:
+    return DeviceError(
+        f"out of memory on the GPU {doing} ({error}): lower --batch-size or --size, or take a "
+        "smaller model"
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from nnmed.autograd import Tensor
-from nnmed.backend import precision, random
+from nnmed.backend import precision
 from nnmed.backend.precision import multiplying_in
 from nnmed.data.loader import Batch
 from nnmed.nn import Module
@@ -111,16 +111,16 @@ class TrainingStep:
 class HostState:
     """What a step changes in the memory of the host, as it is now, to take the step back.
 
-    That is the position of the streams of random numbers, and the optimizer's step counts.
+    That is the optimizer's step counts. The streams of random numbers go on: they belong to all
+    threads. A :class:`nnmed.backend.random.Tape` has this thread draw the same numbers again.
     """
 
     def __init__(self, step: TrainingStep):
-        self._step, self._random = step, random.get_state()
+        self._step = step
         self._state = {p: dict(values) for p, values in step.optimizer.state.items()}
 
     def restore(self) -> None:
         """Bring it back."""
-        random.set_state(self._random)
         self._step.optimizer.state = defaultdict(dict, self._state)
         self._step.scaler.forget_step()
 

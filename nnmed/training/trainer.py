@@ -18,9 +18,9 @@ from nnmed.optim import GradScaler, Optimizer
 from nnmed.optim.lr_scheduler import ReduceLROnPlateau
 from nnmed.training import checkpoint
 from nnmed.training.cuda_graph import CapturedStep
-from nnmed.training.feed import device_of_model, feed
+from nnmed.training.feed import copied, device_of_model, finisher
 from nnmed.training.history import write_history
-from nnmed.training.out_of_memory import FittingStep
+from nnmed.training.out_of_memory import FittingStep, explaining_out_of_memory
 from nnmed.training.step import TrainingStep
 
 LAST, BEST, HISTORY = "last.safetensors", "best.safetensors", "history.csv"
@@ -138,32 +138,21 @@ class Trainer:
         UsageError
             If a run is resumed with other settings, or the loader gives no batch.
         DeviceError
-            If the GPU's memory is too small for half a batch, or a CUDA graph was required and
-            cannot be.
+            If the GPU's memory is too small for a step with half a batch, or for what is beside
+            the steps, or if a CUDA graph was required and cannot be.
         ModelError
             If a checkpoint is damaged or cannot be written.
         """
-        from tqdm import tqdm
-
-        if resume and checkpoint.exists(self.folder / LAST):
-            self._restore()
-        write_history(self.folder / HISTORY, self.rows)
-        step = self._on_device()
-        for epoch in range(len(self.rows), self.epochs):
-            if self._out_of_patience():
-                break
-            start = time.perf_counter()
-            loader.set_epoch(epoch)
-            # disable=None: no bar where stderr is no terminal
-            batches = tqdm(
-                feed(loader, device_of_model(self.model)), f"epoch {epoch + 1}/{self.epochs}",
-                len(loader), leave=False, disable=None, unit="batch",
-            )  # fmt: skip
-            row = {"epoch": epoch + 1, "lr": self.optimizer.param_groups[0]["lr"]}
-            row["train_loss"] = self._train_epoch(step, batches, epoch)
-            row.update(self.validate(self.model) if self.validate else {})
-            row["seconds"] = round(time.perf_counter() - start, 3)
-            self._finish_epoch(row)
+        device = device_of_model(self.model)
+        with explaining_out_of_memory(device, f"in training by batches of {loader.batch_size}"):
+            if resume and checkpoint.exists(self.folder / LAST):
+                self._restore()
+            write_history(self.folder / HISTORY, self.rows)
+            step = self._on_device(loader)
+            for epoch in range(len(self.rows), self.epochs):
+                if self._out_of_patience():
+                    break
+                self._fit_epoch(step, loader, epoch)
         return self.rows
 
     def load_best(self) -> int:
@@ -174,22 +163,41 @@ class Trainer:
 
     # -- one epoch --------------------------------------------------------------------
 
-    def _on_device(self) -> Callable[[Batch], Tensor]:
-        """Return what does a training step on the device of the model."""
+    def _on_device(self, loader: DataLoader) -> Callable[[Batch], Tensor]:
+        """Return what does a training step on the device of the model, with a copied batch."""
         schedule = None if _takes_score(self.schedule) else self.schedule
         step = TrainingStep(
             self.model, self.optimizer, self.loss, schedule=schedule, max_norm=self.max_norm,
             autocast=self.autocast, scaler=self.scaler,
         )  # fmt: skip
+        finish = finisher(loader)
         if device_of_model(self.model) == "gpu":
-            eager = self.flow is not None or not self.cuda_graph
-            return FittingStep(step, (lambda step: step) if eager else self._captured)
+            return FittingStep(step, lambda step: _after(finish, self._captured(step)))
         if self.cuda_graph is True:
             raise DeviceError("cuda_graph=True: the model is on the CPU, which has no CUDA graphs")
-        return step
+        return _after(finish, step)
 
-    def _captured(self, step: TrainingStep) -> CapturedStep:
+    def _captured(self, step: TrainingStep) -> Callable[[Batch], Tensor]:
+        """Return the step as a CUDA graph, unless it is to be eager."""
+        if self.flow is not None or not self.cuda_graph:
+            return step
         return CapturedStep(step, required=self.cuda_graph is True)
+
+    def _fit_epoch(self, step, loader: DataLoader, epoch: int) -> None:
+        from tqdm import tqdm
+
+        start = time.perf_counter()
+        loader.set_epoch(epoch)
+        # disable=None: no bar where stderr is no terminal
+        batches = tqdm(
+            copied(loader, device_of_model(self.model)), f"epoch {epoch + 1}/{self.epochs}",
+            len(loader), leave=False, disable=None, unit="batch",
+        )  # fmt: skip
+        row = {"epoch": epoch + 1, "lr": self.optimizer.param_groups[0]["lr"]}
+        row["train_loss"] = self._train_epoch(step, batches, epoch)
+        row.update(self.validate(self.model) if self.validate else {})
+        row["seconds"] = round(time.perf_counter() - start, 3)
+        self._finish_epoch(row)
 
     def _train_epoch(self, step, batches, epoch: int) -> float:
         self.model.train()
@@ -283,6 +291,11 @@ def check_settings(saved: dict, current: dict) -> None:
             f"cannot resume with other settings: {'; '.join(changed)}. Give the old ones, or "
             "start a new run in another folder"
         )
+
+
+def _after(prepare: Callable[[Batch], Batch], step) -> Callable[[Batch], Tensor]:
+    """Return a step with batches that are prepared first, on the same device."""
+    return lambda batch: step(prepare(batch))
 
 
 def _takes_score(schedule) -> bool:

@@ -74,6 +74,25 @@ def test_markdown_has_the_formulas_and_tables(network):
     assert "Check: **passed**." in text
 
 
+def test_markdown_and_latex_have_the_same_numbers(network):
+    lines = [line for line in network.to_markdown().splitlines() if line.startswith("|")]
+    rows = [line[2:-2].split(" | ") for line in lines if "---" not in line]
+    statistics = network[-1].inputs[1].statistics
+    norm, zeros = f"{statistics.norm:.4g}", f"{statistics.zeros:.1%}"
+    assert rows[-2][:3] + rows[-2][-1:] == ["weight", "(4,1,3,3)", norm, zeros]
+    in_latex = [line for line in network.to_latex().splitlines() if line.endswith(r" \\")]
+    assert in_latex == [" & ".join(map(escaped, row)) + r" \\" for row in rows]
+
+
+def test_all_formats_have_the_formulas_of_every_input(network):
+    x = nnmed.Tensor([1.0, 2.0])
+    (product,) = nnmed.explain((x * x.detach().requires_grad_()).sum()).where("Mul")
+    assert len(product.formulas) == 3  # that of the constant as well
+    for step in network:
+        assert all(f"$${formula}$$" in network.to_markdown() for formula in step.formulas)
+        assert all(formula in network.to_latex() for formula in step.formulas)
+
+
 def test_latex_is_a_whole_document(network, scalars):
     for derivation in (network, scalars):
         text = derivation.to_latex()

@@ -111,6 +111,21 @@ def test_plot(tmp_path):
     assert flow.plot(tmp_path / "flow.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_gradients_must_be_there_when_the_step_ends():
+    model = network()
+    flow, optimizer = GradientFlow(model), optim.SGD(model.parameters(), lr=0.1)
+
+    def step():
+        with flow.step():
+            model(nnmed.Tensor([[1.0, 2.0]])).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    with pytest.raises(UsageError, match=r"step 0 no parameter .*zero_grad\(\) before backward"):
+        step()
+    assert flow.rows == []
+
+
 def test_bad_use():
     with pytest.raises(UsageError, match="positive integer, got 0"):
         GradientFlow(network(), every=0)

@@ -79,6 +79,18 @@ def test_memory_that_two_ops_save_counts_once():
     assert len(held[0].holders) == 3
 
 
+def test_a_view_of_a_leaf_is_the_leaf_and_views_of_an_output_are_one_array():
+    x = nnmed.Tensor(np.ones((5, 10), np.float32), requires_grad=True)
+    loss = nnmed.sin(x.reshape(50)).sum()
+    assert [item for item in memory_timeline(loss).held if item.kind == SAVED] == []
+    y = nnmed.exp(x)
+    timeline = memory_timeline(
+        (nnmed.sin(y.reshape(50)) * nnmed.cos(y[2:4].reshape(20)).sum()).sum()
+    )
+    (exp,) = [item for item in timeline.held if "output of Exp" in item.what and item.kind == SAVED]
+    assert (exp.nbytes, len(exp.holders)) == (200, 3)
+
+
 def test_checkpointing_a_module_moves_what_it_makes():
     model, loss = resnet_loss()
     timeline = memory_timeline(loss, model)

@@ -278,7 +278,7 @@ def test_nothing_comes_from_the_network(derivations, tmp_path):
         assert "http" not in line or '<script id="data"' in line
 
 
-def test_a_resnet18_is_small_and_quick(browser, tmp_path):
+def test_the_page_of_a_resnet18_stays_under_10_megabytes(browser, tmp_path):
     nnmed.seed(0)
     model = models.ResNet(3, 2, (2, 2, 2, 2), 64, large_stem=True)
     x = nnmed.Tensor(np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
@@ -10,6 +11,7 @@ import nnmed
 from nnmed import functional as F
 from nnmed import nn
 from nnmed.autograd.op import observers
+from nnmed.errors import ShapeError
 
 
 def network():
@@ -56,6 +58,38 @@ def test_layers_without_parameters_are_recorded():
         ("Sum", ""), ("Relu", ""), ("Linear", "1"), ("Relu", "0.1"), ("Linear", "0.0"),
     ]  # fmt: skip
     assert [step.op_name for step in derivation.where("0")] == ["Relu", "Linear"]
+
+
+class Careful(nn.Module):
+    """Goes on where one of its layers fails."""
+
+    def __init__(self):
+        super().__init__()
+        self.failing, self.last = nn.Linear(9, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        with contextlib.suppress(ShapeError, ZeroDivisionError):
+            self.failing(x)
+        return F.relu(self.last(x)).sum()
+
+
+def layers_of_recorded(model):
+    with nnmed.recording(model):
+        loss = model(nnmed.Tensor([[1.0, 2.0, 3.0, 4.0]]))
+    return [(step.op_name, step.layer) for step in nnmed.explain(loss, model)]
+
+
+def test_after_an_exception_layers_have_their_names_again():
+    assert layers_of_recorded(Careful()) == [("Sum", ""), ("Relu", ""), ("Linear", "last")]
+
+
+def test_after_a_failed_hook_layers_have_their_names_again():
+    def fail(module, arguments):
+        raise ZeroDivisionError
+
+    model = nn.Sequential(Careful())
+    model[0].failing.register_forward_pre_hook(fail)
+    assert layers_of_recorded(model) == [("Sum", "0"), ("Relu", "0"), ("Linear", "0.last")]
 
 
 def test_nothing_stays_behind():

@@ -47,8 +47,6 @@ def test_cross_entropy(reduction):
     [
         lambda x: F.softmax(x.sum(), 0),
         lambda x: x[:0].sum(),
-        lambda x: F.cross_entropy(x.reshape(1, 2), nnmed.Tensor([0]), label_smoothing=0.1),
-        lambda x: F.cross_entropy(x.reshape(1, 2), nnmed.Tensor([[0.5, 0.5]])),
     ],
 )
 def test_what_is_not_spelt_out_has_its_result(function):
@@ -79,3 +77,36 @@ def test_a_grouped_convolution_in_one_dimension():
     forward, by_x, _ = numbers_of(F.conv2d(x[..., None], weight[..., None], groups=2).sum(), "Conv")
     assert "[[[[5 * 1], [5 * 2]], [[6 * 3], [6 * 4]]]]" in forward
     assert "[[[[1 * 5], [1 * 5]], [[1 * 6], [1 * 6]]]]" in by_x
+
+
+def test_windows_and_the_entry_that_won():
+    x = nnmed.Tensor([[[[1.0, 5.0, 2.0, 3.0]]]], requires_grad=True)
+    forward, backward = numbers_of((F.max_pool2d(x, (1, 2), 1) * 2).sum(), "MaxPool2d")
+    assert forward.endswith("= [[[[max(1, 5), max(5, 2), max(2, 3)]]]] = [[[[5, 5, 3]]]]")
+    assert backward.endswith("= [[[[0, 2 + 2, 0, 2]]]] = [[[[0, 4, 0, 2]]]]")
+
+
+def test_averages_and_what_several_windows_bring():
+    x = nnmed.Tensor([[[[1.0, 5.0, 2.0]]]], requires_grad=True)
+    forward, backward = numbers_of((F.avg_pool2d(x, (1, 2), 1) * 3).sum(), "AvgPool2d")
+    assert forward.endswith("= [[[[1/2 * (1 + 5), 1/2 * (5 + 2)]]]] = [[[[3, 3.5]]]]")
+    assert backward.endswith("= [[[[1/2 * 3, 1/2 * (3 + 3), 1/2 * 3]]]] = [[[[1.5, 3, 1.5]]]]")
+
+
+def test_batch_normalization_with_its_mean_variance_and_three_terms():
+    x = nnmed.Tensor([[1.0], [3.0]], requires_grad=True)
+    loss = (
+        F.batch_norm(x, None, None, training=True, eps=0.0) * nnmed.Tensor([[1.0], [2.0]])
+    ).sum()
+    mean, variance, normal, _, by_x = numbers_of(loss, "BatchNorm")
+    assert mean == "mu = [1/2 * (1 + 3)] = [2]"
+    assert variance == "sigma^2 = [1/2 * ((1 - 2)^2 + (3 - 2)^2)] = [1]"
+    assert normal.startswith("xhat = [[[[(1 - 2)/sqrt(1 + 0)]]], [[[(3 - 2)/sqrt(1 + 0)]]]] =")
+    assert "[[[[1/sqrt(1 + 0) * (1 - 1/2 * (1 + 2) - (-1)/2 * (1 * (-1) + 2 * 1))]]]," in by_x
+
+
+def test_a_reduced_loss_has_a_term_for_each_entry():
+    x = nnmed.Tensor([1.0, 2.0], requires_grad=True)
+    forward, backward = numbers_of(F.mse_loss(x, nnmed.Tensor([0.0, -1.0])), "MSELoss")
+    assert forward.endswith("= 1/2 * ((1 - 0)^2 + (2 - (-1))^2) = 5")
+    assert backward.endswith("= [1/2 * 1 * 2 * (1 - 0), 1/2 * 1 * 2 * (2 - (-1))] = [1, 3]")

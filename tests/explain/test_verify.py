@@ -12,7 +12,7 @@ import pytest
 import nnmed
 from nnmed.autograd import Op
 from nnmed.explain.verify import check_step
-from nnmed.ops.elementwise import Cast
+from nnmed.ops.elementwise import Cast, Sin
 from tests.op_case import OpCase, output_gradient
 
 CALLS = 6  # of one op, with different shapes
@@ -86,3 +86,24 @@ def test_a_cast_passes_in_the_precision_that_it_has(source, target):
     x = nnmed.from_numpy(np.array([0.1, 0.2], source)).requires_grad_()
     derivation = nnmed.explain(Cast(np.dtype(target))(x).sum()).verify()
     assert [step.check.verdict for step in derivation] == ["passed", "passed"]
+
+
+@pytest.mark.parametrize("function", [nnmed.sin, nnmed.cos, lambda x: nnmed.sin(x * x)])
+@pytest.mark.parametrize("shape", [(20,), (200, 200)])  # moved entry by entry, and all at once
+@pytest.mark.parametrize("size", [1e3, 1e4])
+def test_functions_that_turn_faster_than_x_grows_pass(function, shape, size):
+    values = np.random.default_rng(0).uniform(0.5, 1.5, shape) * size
+    x = nnmed.from_numpy(values).requires_grad_()
+    derivation = nnmed.explain(function(x).sum()).verify()
+    assert {step.check.verdict for step in derivation} == {"passed"}
+
+
+@pytest.mark.parametrize("size", [1, 1e4, 1e6])
+@pytest.mark.parametrize("factor", [-1, 1.001])
+def test_an_error_in_them_is_found(size, factor, monkeypatch):
+    backward = Sin.backward
+    monkeypatch.setattr(Sin, "backward", lambda op, dy: backward(op, dy) * factor)
+    x = nnmed.from_numpy(np.random.default_rng(0).uniform(0.5, 1.5, 20) * size).requires_grad_()
+    check = nnmed.explain(nnmed.sin(x).sum()).verify()[1].check
+    assert check.verdict == "failed"
+    assert check.value == pytest.approx(factor * check.expected, rel=1e-4)

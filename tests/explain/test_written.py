@@ -122,3 +122,32 @@ def test_an_op_of_ones_own_needs_no_formula():
     derivation = nnmed.explain(Twice()(x)).verify()
     assert derivation[0].check.verdict == "passed"
     assert derivation.chain_rule("x") == "dL/dx = ? = 2"
+
+
+def test_what_the_formula_says_of_a_symbol_is_put_in_for_it():
+    x = nnmed.Tensor(1.0, requires_grad=True)
+    (step,) = nnmed.explain(F.mish(x))
+    assert step.numbers.splitlines()[0] == (
+        "L = x * t, t = tanh ln(1 + e^x) = 1 * (tanh ln(1 + e^1)) = 0.8650984"
+    )
+
+
+def test_an_op_of_ones_own_that_is_called_as_one_of_nnmed_is_its_own():
+    class Softmax(Op):
+        forward_latex = "y_i = 2 x_i"
+        backward_latex = {
+            "x": r"\frac{\partial L}{\partial x_i} = 2 \frac{\partial L}{\partial y_i}"
+        }
+
+        def forward(self, x):
+            return x * 2
+
+        def backward(self, dy):
+            return dy * 2.0
+
+    x = nnmed.Tensor([3.0, 4.0], requires_grad=True)
+    step = nnmed.explain(Softmax()(x).sum())[1]
+    assert step.numbers.splitlines() == [
+        "y1 = 2 * x_i = [2 * 3, 2 * 4] = [6, 8]",
+        "dL/dx = 2 * dL/dy1_i = [2 * 1, 2 * 1] = [2, 2]",
+    ]

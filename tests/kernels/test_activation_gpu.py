@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nnmed.backend.arrays import empty_channels_last, is_channels_last, to_device
+from nnmed.backend.cuda import Source
 from nnmed.backend.random import philox_uint32
 from nnmed.kernels.activation import cpu, reference
 from nnmed.kernels.activation import gpu as kernels
@@ -139,8 +140,11 @@ def test_softmax_keeps_channels_last(name, dim, gpu):
     assert is_channels_last(getattr(kernels, name)(to_device(x, gpu), dim))
 
 
-# Not a multiple of 8; a block draws for 2048 elements.
-DRAWN = [(), (0,), (1,), (7,), (2049,), (4096,), (2, 3, 5, 7), (2, 3, 2, 5, 3), (2, 9, 16, 16)]
+# Around 4 elements of a thread, 8 of a byte and 2048 of a block; 4 at a time and one by one.
+DRAWN = [
+    (), (0,), (1,), (3,), (4,), (7,), (8,), (9,), (12,), (2047,), (2049,), (2052,), (4096,),
+    (2, 3, 5, 7), (2, 3, 2, 5, 3), (2, 9, 16, 16),
+]  # fmt: skip
 
 
 @DTYPES
@@ -189,6 +193,35 @@ def test_dropout_of_any_layout(order, gpu):
     y, bits = kernels.dropout(given, 0.4, KEY)
     np.testing.assert_array_equal(bits.get(), expected_bits)
     np.testing.assert_array_equal(to_device(y, "cpu"), expected)
+
+
+@DTYPES
+@pytest.mark.parametrize("start", [1, 2, 4])
+def test_draws_for_a_view_that_begins_anywhere(start, dtype, gpu):
+    whole = np.random.default_rng(7).standard_normal(2056 + start).astype(dtype)
+    x, given = whole[start:], to_device(whole, gpu)[start:]
+    expected, _ = cpu.dropout(x, 0.4, KEY)
+    y, bits = kernels.dropout(given, 0.4, KEY)
+    for result in (y, kernels.dropout_grad(given, bits, 0.4)):
+        np.testing.assert_array_equal(result.get(), expected)
+    slopes = kernels.random_slopes(given, 0.1, 0.4, KEY)
+    expected = cpu.random_slopes(x, 0.1, 0.4, KEY)
+    np.testing.assert_allclose(slopes.get(), expected, rtol=2 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(("size", "threads"), [(2056, 514), (2057, 2057)])
+def test_a_thread_takes_4_elements_where_it_can(size, threads, gpu, monkeypatch):
+    counts, for_each = [], Source.for_each
+    monkeypatch.setattr(
+        Source,
+        "for_each",
+        lambda self, kernel, dtype, count, *arguments: (
+            counts.append(count) or for_each(self, kernel, dtype, count, *arguments)
+        ),
+    )
+    bits = to_device(np.full(-(-size // 8), 0b10110010, np.uint8), gpu)
+    kernels.dropout_grad(to_device(np.ones(size, np.float32), gpu), bits, 0.5)
+    assert counts == [threads]
 
 
 @DTYPES

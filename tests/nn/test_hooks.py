@@ -8,7 +8,7 @@ import pytest
 from nnmed import nn
 from nnmed.autograd import grad, gradcheck, gradgradcheck
 from nnmed.autograd.tensor import Tensor
-from nnmed.errors import UsageError
+from nnmed.errors import ShapeError, UsageError
 from nnmed.nn.hooks import GradientProbe
 
 X = np.arange(6, dtype=np.float64).reshape(2, 3) / 6
@@ -38,6 +38,44 @@ def test_forward_hooks_that_change():
     handle.remove()
     handle.remove()
     np.testing.assert_allclose(layer(Tensor(X)).numpy(), plain)
+
+
+def test_a_hook_can_be_put_before_the_others():
+    layer, calls = make(), []
+    layer.register_forward_pre_hook(lambda m, args: calls.append("second"))
+    layer.register_forward_pre_hook(lambda m, args: calls.append("first"), prepend=True)
+    layer(Tensor(X))
+    assert calls == ["first", "second"]
+
+
+def test_hooks_that_are_always_called_see_a_failed_forward():
+    layer, calls = make(), []
+    layer.register_forward_hook(lambda m, args, out: calls.append("only after success"))
+    layer.register_forward_hook(lambda m, args, out: calls.append((args, out)), always_call=True)
+    with pytest.raises(ShapeError):
+        layer(Tensor(X.T))
+    (((argument,), output),) = calls
+    assert argument.shape == (3, 2)
+    assert output is None
+
+
+def test_hooks_that_are_always_called_see_a_failed_hook_once():
+    layer, calls = make(), []
+
+    def fail(*arguments):
+        raise ZeroDivisionError
+
+    layer.register_forward_hook(lambda m, args, out: calls.append("before"), always_call=True)
+    after = layer.register_forward_hook(fail)
+    layer.register_forward_hook(lambda m, args, out: calls.append(out.shape), always_call=True)
+    with pytest.raises(ZeroDivisionError):
+        layer(Tensor(X))
+    assert calls == ["before", (2, 2)]
+    after.remove()
+    layer.register_forward_pre_hook(fail)
+    with pytest.raises(ZeroDivisionError), pytest.warns(UserWarning, match="Linear.*shape"):
+        layer(Tensor(X))  # here there is no output to take the shape of
+    assert calls == ["before", (2, 2), "before"]
 
 
 def test_full_backward_hook_sees_both_gradients():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,23 @@ def test_the_model_is_left_as_it_was():
     assert not observers
     assert not model._forward_hooks
     assert not model[0]._forward_pre_hooks
+
+
+def test_operations_after_a_failed_branch_count_for_the_module_that_runs():
+    class Careful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fitting, self.other = nn.Linear(4, 3), nn.Linear(9, 3)
+
+        def forward(self, x):
+            with contextlib.suppress(NnmedError):
+                self.other(x)
+            return self.fitting(x) * 2
+
+    rows = {row.name: row for row in Careful().summary((5, 4)).rows}
+    assert rows[""].flops == 15
+    assert rows[""].output_shape == (5, 3)
+    assert (rows["other"].flops, rows["other"].output_shape) == (0, None)
 
 
 def test_a_module_called_twice_counts_its_parameters_once():

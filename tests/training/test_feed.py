@@ -37,6 +37,17 @@ def test_memory_on_the_card_stays_the_same(gpu):
     assert places[:2] * 3 == places
 
 
+def test_memory_is_that_of_the_largest_batch(gpu):
+    sizes, rng = [2, 9, 5, 2, 3, 5, 8, 4], np.random.default_rng(0)
+    images = [rng.standard_normal((2, size, 11 - size)).astype(np.float32) for size in sizes]
+    loader = DataLoader([Sample(image, 0) for image in images])
+    places = []
+    for batch, image in zip(feed(loader, gpu), images, strict=True):
+        np.testing.assert_array_equal(batch.image.get()[0], image)
+        places.append(batch.image.data.ptr)
+    assert places[4:] == [places[2], places[5]] * 2  # where the batches of 5 x 6 are
+
+
 def test_without_labels(gpu):
     unlabelled = [Sample(s.image, None) for s in samples(3)]
     (batch,) = feed(DataLoader(unlabelled, 4), gpu)

@@ -12,8 +12,8 @@ from nnmed.explain.drawing import svg
 from nnmed.explain.page.data import code_of, run_data
 
 SCRIPTS = (
-    "texts.js", "arrays.js", "heatmap.js", "follow.js", "figures.js", "panel.js", "graph.js",
-    "main.js",
+    "texts.js", "element.js", "arrays.js", "heatmap.js", "follow.js", "figures.js", "panel.js",
+    "graph.js", "main.js",
 )  # fmt: skip
 
 

@@ -1,16 +1,5 @@
 // A figure of one array: heat map, colour bar, choice of picture, the number under the pointer.
 
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined || value === false) continue;
-    if (key in made && key !== "list") made[key] = value;
-    else made.setAttribute(key, value);
-  }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
-}
-
 // Up to so many numbers are written out below their picture.
 const FEW = 9;
 

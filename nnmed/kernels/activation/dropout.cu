@@ -7,21 +7,25 @@
 // neighbouring elements in memory: the words go through shared memory. The key lies in the
 // device's memory, so that a captured graph can be run again with another one.
 //
-//     draws    thread  |       0       |        1        | ...
-//              counter |       1       |        2        |
-//              element | 0 1 2 ... 7   | 8 9 10 ... 15   |
-//     applies  thread  | 0 1 2 ... 7     8 9 10 ... 15     ...   and again 256 elements further
+//     draws    thread  |         0         |           1           | ...
+//              counter |         1         |           2           |
+//              element | 0 1 2 3   4 5 6 7 | 8 9 10 11 12 13 14 15 |
+//     applies  thread  |    0    |    1    |     2     |     3     | ...  and again further on
+//
+// A thread applies the words of `each` neighbouring elements at a time, 4 where all arrays allow
+// it (packs.py), else 1, until the block's 2048 elements are done. In the gradient that is all it
+// does: 4 elements have half a byte of the mask.
 //
 // Bytes: 2 numbers and a bit an element, read and written once. 20 products of 64 bits for eight
 // elements: by estimate they take no longer than the memory traffic of float32, beside it.
 // Limit: copy bandwidth.
-#include "common.cuh"
+#include "packs.cuh"
 
 #define BLOCK 256  // threads of a block that draws
 
 typedef unsigned long long word64;
 // Word k of thread t is in [k][t]. With 4 more in a row, no two threads of a warp meet in a bank
-// of shared memory, neither along t nor along k.
+// of shared memory, neither where they draw nor where they apply, by 1 or by 4.
 typedef unsigned Words[8][BLOCK + 4];
 
 // One thread: bring a key, (2,), to the device without a copy that the host waits for.
@@ -48,18 +52,41 @@ __device__ __forceinline__ void draw(Words words, const word64 *key) {
     __syncthreads();
 }
 
+// y = f(x, word) for the block's elements, N at a time.
+template <int N, class F>
+__device__ __forceinline__ void apply_packs(
+    F f, const real *__restrict__ x, real *__restrict__ y, const Words &words, int n
+) {
+    int first = blockIdx.x * BLOCK * 8;
+#pragma unroll
+    for (int turn = 0; turn < 8 / N; turn++) {
+        int k = (turn * BLOCK + threadIdx.x) * N;
+        if (first + k >= n) continue;
+        Pack<real, N> pack = read_pack<N>(x + first + k);
+#pragma unroll
+        for (int j = 0; j < N; j++) pack.v[j] = f(pack.v[j], words[(k + j) % 8][k / 8]);
+        write_pack(y + first + k, pack);
+    }
+}
+
+template <class F>
+__device__ __forceinline__ void apply(
+    int each, F f, const real *__restrict__ x, real *__restrict__ y, const Words &words, int n
+) {
+    if (each == 4) apply_packs<4>(f, x, y, words, n);
+    else apply_packs<1>(f, x, y, words, n);
+}
+
 // y = x * scale where the word is at least `lowest`, else 0 * x; bits: where it is.
 extern "C" __global__ void dropout(
     const real *__restrict__ x, real *__restrict__ y, unsigned char *bits,
-    const unsigned long long *key, unsigned long long lowest, real scale, int n
+    const unsigned long long *key, unsigned long long lowest, real scale, int each, int n
 ) {
     __shared__ Words words;
     draw(words, key);
-    int first = blockIdx.x * BLOCK * 8, byte = thread_number();
-    for (int k = threadIdx.x; k < BLOCK * 8; k += BLOCK) {
-        bool kept = words[k % 8][k / 8] >= lowest;
-        if (first + k < n) y[first + k] = x[first + k] * (kept ? scale : real(0));
-    }
+    apply(each, [=](real x, unsigned word) { return x * (word >= lowest ? scale : real(0)); },
+          x, y, words, n);
+    int byte = thread_number();
     if (byte * 8 >= n) return;
     unsigned mask = 0;
     for (int k = 0; k < 8; k++) {
@@ -69,24 +96,34 @@ extern "C" __global__ void dropout(
     bits[byte] = (unsigned char)mask;
 }
 
-extern "C" __global__ void dropout_grad(
-    const real *dy, const unsigned char *bits, real *dx, real scale, int n
-) {
-    int i = thread_number();
-    if (i >= n) return;
-    dx[i] = dy[i] * ((bits[i / 8] >> i % 8 & 1) ? scale : real(0));
-}
-
 // 1 where x is positive, else lower + step * word.
 extern "C" __global__ void random_slopes(
     const real *__restrict__ x, real *__restrict__ slopes, const unsigned long long *key,
-    real lower, real step, int n
+    real lower, real step, int each, int n
 ) {
     __shared__ Words words;
     draw(words, key);
-    int first = blockIdx.x * BLOCK * 8;
-    for (int k = threadIdx.x; k < BLOCK * 8; k += BLOCK) {
-        real drawn = lower + step * words[k % 8][k / 8];
-        if (first + k < n) slopes[first + k] = x[first + k] > 0 ? real(1) : drawn;
-    }
+    apply(each, [=](real x, unsigned word) { return x > 0 ? real(1) : lower + step * word; },
+          x, slopes, words, n);
+}
+
+// dx = dy * scale where the bit is set, else 0 * dy, for N elements.
+template <int N>
+__device__ __forceinline__ void unmask_pack(
+    const real *dy, const unsigned char *bits, real *dx, real scale, int first
+) {
+    unsigned mask = bits[first / 8] >> first % 8;
+    Pack<real, N> pack = read_pack<N>(dy + first);
+#pragma unroll
+    for (int j = 0; j < N; j++) pack.v[j] *= mask >> j & 1 ? scale : real(0);
+    write_pack(dx + first, pack);
+}
+
+extern "C" __global__ void dropout_grad(
+    const real *dy, const unsigned char *bits, real *dx, real scale, int each, int n
+) {
+    int i = thread_number();
+    if (i >= n) return;
+    if (each == 4) unmask_pack<4>(dy, bits, dx, scale, i * 4);
+    else unmask_pack<1>(dy, bits, dx, scale, i);
 }

@@ -13,6 +13,7 @@ from nnmed.backend.arrays import array_module
 from nnmed.backend.cuda import Source
 from nnmed.kernels.activation.dropout import element_order, lowest_kept
 from nnmed.kernels.elementwise import unflatten
+from nnmed.kernels.packs import numbers_a_thread
 
 DRAWERS = 256
 """Threads of a block that draws: ``BLOCK`` of dropout.cu. Each draws for eight elements."""
@@ -30,7 +31,10 @@ def dropout(x, p, key):
 def dropout_grad(dy, bits, p):
     """Return dy / (1 - p) where kept and 0 * dy elsewhere."""
     source, result = _in_element_order(dy)
-    _source.for_each("dropout_grad", dy.dtype, dy.size, source, bits, result, _scale(p))
+    each = numbers_a_thread(dy.size, source, result)
+    _source.for_each(
+        "dropout_grad", dy.dtype, dy.size // each, source, bits, result, _scale(p), each
+    )
     return unflatten(result, dy.shape, element_order(dy.ndim))
 
 
@@ -42,8 +46,8 @@ def random_slopes(x, lower, upper, key):
 def _draw(kernel, x, *arguments):
     """Return what a kernel that draws a word an element makes of x."""
     source, result = _in_element_order(x)
-    grid = (-(-x.size // (8 * DRAWERS)),)
-    _source.launch(kernel, x.dtype, grid, (DRAWERS,), source, result, *arguments, x.size)
+    grid, each = (-(-x.size // (8 * DRAWERS)),), numbers_a_thread(x.size, source, result)
+    _source.launch(kernel, x.dtype, grid, (DRAWERS,), source, result, *arguments, each, x.size)
     return unflatten(result, x.shape, element_order(x.ndim))
 
 
