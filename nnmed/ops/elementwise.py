@@ -30,6 +30,7 @@ class Add(Op):
     arithmetic = True
 
     def forward(self, a, b):
+        _keep_number(self, a, b)
         alike = a.dtype == b.dtype and a.strides == b.strides
         if a.size < _LARGE or not alike or array_module(a) is not np:
             return elementwise(np.add, a, b)
@@ -47,6 +48,7 @@ class Sub(Op):
     arithmetic = True
 
     def forward(self, a, b):
+        _keep_number(self, a, b)
         return elementwise(np.subtract, a, b)
 
     def backward(self, dy):
@@ -381,3 +383,12 @@ def sign(x) -> Tensor:
 def clone(x: Tensor) -> Tensor:
     """Return a copy of `x` that gradients flow through."""
     return Clone()(x)
+
+
+def _keep_number(op: Op, a, b) -> None:
+    """Keep an operand that is a number: backward needs it not, but explain writes it out."""
+    by_a, by_b = op.needs
+    if by_a and not by_b and not b.ndim:
+        op.keep(inputs=(1,))
+    elif by_b and not by_a and not a.ndim:
+        op.keep(inputs=(0,))

@@ -121,11 +121,13 @@ def test_a_loss_keeps_its_gradient_only_until_backward():
 
 def test_values_that_nobody_kept_are_computed_again():
     x = leaf(1.0, 2.0)
-    a = x + 1.0
-    b = a - 0.5
+    a = x + nnmed.Tensor([1.0, 1.0])
+    b = a + 1.0
     derivation = nnmed.explain(b.sum())
     assert derivation.tensor("a").saved == []
-    assert derivation.tensor("a").output_value is None  # the constant 1 is gone
+    assert derivation.tensor("a").output_value is None  # the constant is gone
+    derivation = nnmed.explain((0.5 - (x + 1.0)).sum())  # but numbers are there
+    np.testing.assert_array_equal(derivation[0].input_values[0], [-1.5, -2.5])
     c = x + x
     derivation = nnmed.explain((c + c).sum())
     np.testing.assert_array_equal(derivation.tensor("c").output_value, [2, 4])

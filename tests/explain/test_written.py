@@ -151,3 +151,10 @@ def test_an_op_of_ones_own_that_is_called_as_one_of_nnmed_is_its_own():
         "y1 = 2 * x_i = [2 * 3, 2 * 4] = [6, 8]",
         "dL/dx = 2 * dL/dy1_i = [2 * 1, 2 * 1] = [2, 2]",
     ]
+
+
+def test_numbers_added_and_subtracted_are_written_out():
+    x = nnmed.Tensor(2.0, requires_grad=True)
+    derivation = nnmed.explain(1.0 - (x + 3.0))
+    assert "= 1 - 5 = -4" in derivation[0].numbers
+    assert "= 2 + 3 = 5" in derivation[1].numbers
