@@ -20,7 +20,7 @@ from nnmed.backend.arrays import array_module, to_device
 from nnmed.backend.threads import get_num_threads, parallel_for
 from nnmed.errors import UsageError
 from nnmed.explain.names import place_of
-from nnmed.explain.walk import kept_by, ops_behind
+from nnmed.explain.walk import kept_by, leaves_of, ops_behind
 
 _SIZE, _COPIED = 2048, 1 << 25  # rows of the matrices; elements copied
 
@@ -45,7 +45,8 @@ class Point:
         Floating point operations. Those of backward are estimated as those of forward for each
         gradient that is wanted, which is exact for convolutions and matrix products.
     nbytes : int
-        Bytes that have to be moved at least: inputs, output, what was saved and gradients.
+        Bytes that have to be moved at least. Forward reads inputs and writes the output and what
+        else it saves; backward reads what was saved and a gradient, and writes gradients.
     seconds : float
     """
 
@@ -127,7 +128,8 @@ def roofline(step: Callable[[], Tensor], ceilings: Ceilings | None = None) -> Ro
     Notes
     -----
     Ops that compute nothing, such as reshape, have no place in a roofline and are left out. Small
-    arrays stay in the caches, so an op can pass the ceiling of copying.
+    arrays stay in the caches, so an op can pass the ceiling of copying. On a GPU what runs between
+    ops, such as the sum where gradients of several paths meet, counts for the op after it.
 
     Raises
     ------
@@ -136,19 +138,15 @@ def roofline(step: Callable[[], Tensor], ceilings: Ceilings | None = None) -> Ro
     GradientError
         If its loss has no gradient.
     """
-    points: list[Point] = []
     for _ in range(2):
-        watch = _Watch()
-        with watch:
+        with _Watch() as watch:
             loss = step()
             if not isinstance(loss, Tensor):
                 raise UsageError(f"roofline: step must return the loss, got {type(loss).__name__}")
-            edges = [edge for op in ops_behind(loss) for edge in op.edges]
-            grad(loss, [edge for edge in dict.fromkeys(edges) if isinstance(edge, Tensor)])
-        points = watch.points
+            grad(loss, leaves_of(ops_behind(loss)))
     if ceilings is None:
         ceilings = measure_ceilings(loss.device)
-    return Roofline(tuple(points), ceilings, loss.device)
+    return Roofline(tuple(watch.points), ceilings, loss.device)
 
 
 def measure_ceilings(device: str = "cpu") -> Ceilings:
@@ -195,6 +193,7 @@ class _Watch:
     def __enter__(self):
         self._thread = threading.get_ident()
         observers.append(self)
+        return self
 
     def __exit__(self, *exception):
         observers.remove(self)
@@ -202,7 +201,8 @@ class _Watch:
     def forward(self, op, inputs, output) -> None:
         """Note a recorded op that has just run; those inside of backward are part of it."""
         if output._op is op:
-            moved = sum(tensor._array.nbytes for tensor in inputs) + output._array.nbytes
+            moved = sum(tensor._array.nbytes for tensor in (*inputs, output))
+            moved += sum(array.nbytes for array in op._kept.values())
             self.note(op, "forward", op.flops(op.input_shapes, output.shape), moved, output)
 
     def backward(self, op, dy, gradients) -> None:

@@ -369,7 +369,7 @@ def _on_card(array):
 
 
 _NAMES = """
-all amax amin any argmax argmin argsort array_equal atleast_1d bincount broadcast_arrays
+all amax amin any argmax argmin argsort array_equal array_split atleast_1d bincount broadcast_arrays
 broadcast_to clip concatenate copyto count_nonzero cumsum diagonal diff dot einsum empty_like
 expand_dims flip full_like hstack isfinite isnan linalg logical_and matmul max may_share_memory
 mean meshgrid min moveaxis nan_to_num ndim nonzero ones_like pad prod put_along_axis putmask

@@ -80,7 +80,7 @@ def test_memory_that_two_ops_save_counts_once():
 
 
 def test_a_view_of_a_leaf_is_the_leaf_and_views_of_an_output_are_one_array():
-    x = nnmed.Tensor(np.ones((5, 10), np.float32), requires_grad=True)
+    x = nnmed.from_numpy(np.ones((6, 10), np.float32)[1:]).requires_grad_()
     loss = nnmed.sin(x.reshape(50)).sum()
     assert [item for item in memory_timeline(loss).held if item.kind == SAVED] == []
     y = nnmed.exp(x)

@@ -121,6 +121,8 @@ def _negative(formula: str) -> str:
         ("Relu", "x", "y > 0", r"y \ge 0"),
         ("Gelu", "x", r"\sqrt{2\pi}", r"\sqrt{\pi}"),
         ("Erf", "forward", r"\int_0", r"\int_1"),
+        ("Dropout", "forward", "(1-p)", "(p)"),
+        ("Dropout", "forward", "(1-p)", "(1-p/2)"),
         ("Selu", "forward", "1.0507", "1.0517"),
         ("Where", "forward", r"\{0, 1\}", r"\{0, 2\}"),
         ("Extremum-max", "x", r"\sum_k [x_{kj} = y_j]", "1"),

@@ -131,8 +131,10 @@ class Case:
                 _compare(result, expected)
             for claim in equations:
                 if claim not in main and claim not in definitions:
-                    everywhere = scope.each(scope.free(claim))
+                    everywhere = list(scope.each(scope.free(claim)))
                     assert all(hold([claim], place) for place in everywhere), f"not so: {claim}"
+                    if claim.operators == (r"\sim",):
+                        _check_frequency(claim, everywhere)
 
 
 def evaluated(equations, scope, like):
@@ -154,6 +156,15 @@ def evaluated(equations, scope, like):
                     raise FormulaError(f"{target.name} has no element {position}")
                 array[position] = side.value(place)
         yield result
+
+
+def _check_frequency(claim, everywhere):
+    """Check that samples are 1 as often as is claimed, to three standard deviations."""
+    samples, chances = (
+        np.array([side.value(place) for place in everywhere]) for side in claim.operands
+    )
+    deviation = np.sqrt((chances * (1 - chances)).sum())
+    assert abs(samples.sum() - chances.sum()) <= 3 * deviation, f"not so often: {claim}"
 
 
 def _tensors(array, has_gradient) -> list:

@@ -19,6 +19,7 @@ NUMBERS[0, 0], NUMBERS[0, 1, :2] = (0, -1, 0.5, 0.6), (3, -3)  # kinks and limit
 OTHERS = rng.standard_normal((2, 3, 4)) * 2
 POSITIVE = np.abs(NUMBERS) + 0.3
 TIED = np.where(rng.random((2, 3, 4)) < 0.3, NUMBERS, OTHERS)
+MANY = np.random.default_rng(4).standard_normal((4, 10, 10))  # enough to show a probability
 HOLDS = rng.integers(0, 2, (2, 3, 4)).astype(bool)
 
 
@@ -52,14 +53,14 @@ def glu(dim):
 
 def dropped(op, p, bits):
     """Return the case of a dropout op; bit i tells whether element i is kept."""
-    mask = np.unpackbits(bits, bitorder="little")[: NUMBERS.size]
+    mask = np.unpackbits(bits, bitorder="little")[: MANY.size]
     values = dict(p=p, m=mask.astype(float))
-    return Case(op, dict(x=NUMBERS), values, views=dict(x=np.ravel, y=np.ravel))
+    return Case(op, dict(x=MANY), values, views=dict(x=np.ravel, y=np.ravel))
 
 
 def bits_of(p, key):
     """Return the mask that dropout draws from `key`."""
-    return kernels.select("activation", NUMBERS).dropout(NUMBERS, p, key)[1]
+    return kernels.select("activation", MANY).dropout(MANY, p, key)[1]
 
 
 ARITHMETIC = [

@@ -56,7 +56,7 @@ RELATIONS = {
     r"\ne": operator.ne,
     r"\in": lambda element, items: contains(items, element),
     r"\approx": lambda a, b: abs(a - b) < 1e-4,
-    # All that a sample shows of its distribution is which values it takes.
+    # All that one sample shows of its distribution; how often each is drawn, many show together.
     r"\sim": lambda sample, p: np.isin(sample, (0, 1)),
 }
 
