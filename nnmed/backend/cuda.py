@@ -8,7 +8,9 @@ matrices of float32, ``PRODUCT`` is the format that their numbers are rounded to
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,11 @@ NULL = np.uintp(0)
 """A pointer to nothing, for an optional array."""
 
 _INCLUDES = Path(__file__).resolve().parents[1] / "kernels"
+# cudaErrorMemoryAllocation, CUDA_ERROR_OUT_OF_MEMORY, CUBLAS_STATUS_ALLOC_FAILED
+_NO_MEMORY = {"CUDARuntimeError": 2, "CUDADriverError": 2, "CUBLASError": 3}
 _REALS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
-_MOST = 2**31 - 1
+# Elements of an array, and numbers given to a kernel: with a block more they are still an int.
+_MOST = 2**31 - 4096
 
 
 def cupy():
@@ -59,6 +64,7 @@ def is_available() -> bool:
 
 class _Thread(threading.local):
     without_cublas = False
+    held: list | None = None
 
 
 _thread = _Thread()
@@ -98,6 +104,36 @@ def without_cublas():
         yield
     finally:
         _thread.without_cublas = before
+
+
+@contextlib.contextmanager
+def holding():
+    """Collect, in the list that is given, what this thread passes to :func:`hold`.
+
+    A captured graph knows addresses only: whoever keeps it keeps the list.
+    """
+    before, _thread.held = _thread.held, []
+    try:
+        yield _thread.held
+    finally:
+        _thread.held = before
+
+
+def hold(*arrays) -> None:
+    """Say that kernels read arrays that a cache may let go of."""
+    if _thread.held is not None:
+        _thread.held.extend(arrays)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an exception says that the memory of the card, or its pinned one, is used up.
+
+    CuPy's pool has an error of its own; the runtime, the driver and cuBLAS, which allocate beside
+    it, tell by their status.
+    """
+    if isinstance(error, cupy().cuda.memory.OutOfMemoryError):
+        return True
+    return getattr(error, "status", None) == _NO_MEMORY.get(type(error).__name__, "")
 
 
 class Source:
@@ -148,7 +184,8 @@ class Source:
         product = product_format(dtype) if self._products else "float32"
         key = dtype, product, module_of.cuda.Device().id
         if key not in self._modules:
-            defined = f"-DREAL={_REALS[dtype]}", f"-DPRODUCT={product}"
+            names = dict(REAL=_REALS[dtype], PRODUCT=product, HEADERS=_headers())
+            defined = [f"-D{name}={value}" for name, value in names.items()]
             code = self.path.read_text(encoding="utf-8")
             self._modules[key] = module_of.RawModule(
                 code=code, options=(f"-I{_INCLUDES}", *defined, "-std=c++17")
@@ -156,11 +193,25 @@ class Source:
         return self._modules[key]
 
 
+@lru_cache
+def _headers() -> str:
+    """Return a number for the text of all headers, which CuPy's cache of kernels does not read."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(_INCLUDES.rglob("*.cuh")):
+        digest.update(path.read_bytes())
+    return f"0x{digest.hexdigest()}"
+
+
+def _check_length(length: int) -> None:
+    if length > _MOST:
+        raise DeviceError(f"an array on the GPU has at most {_MOST} elements, got {length}")
+
+
 def _argument(value, dtype):
     if value is None:
         return NULL
     if isinstance(value, (bool, int)):
-        if not -_MOST <= value <= _MOST:
-            raise DeviceError(f"an array on the GPU has at most {_MOST} elements, got {value}")
+        _check_length(abs(value))
         return np.int32(value)
+    _check_length(getattr(value, "size", 1))
     return np.dtype(dtype).type(value) if type(value) is float else value

@@ -26,7 +26,7 @@ def apply(source: Source, kernel: str, arrays, *parameters: float, wanted=(True,
     order, _ = axes_by_stride(first)
     arrays = [array if array is None else in_order(array, order) for array in arrays]
     results = tuple([empty_like(first) if want else None for want in wanted])
-    each = numbers_a_thread(first.size, *(a for a in (*arrays, *results) if a is not None))
+    each = numbers_a_thread(first.size, *arrays, *results)
     source.for_each(
         kernel, first.dtype, first.size // each, *arrays, *results, *map(float, parameters), each
     )

@@ -25,6 +25,11 @@ class Arithmetic(Op):
         if type(dy) is np.ndarray:
             return super().fused_backward(dy)
         terms = [tensor if tensor is None else tensor._array for tensor in self.terms()]
-        if any(term is not None and term.shape != dy.shape for term in terms):
-            return super().fused_backward(dy)  # a constant, which NumPy's rules broadcast
+        if not all(term is None or _is_whole(term, dy.shape) for term in (*terms, dy)):
+            return super().fused_backward(dy)
         return arithmetic.gradients(self.kernel, terms, dy, self.needs, *self.parameters())
+
+
+def _is_whole(array, shape) -> bool:
+    """Tell whether an array has an element of its own at each place: none is broadcast."""
+    return array.shape == shape and 0 not in array.strides

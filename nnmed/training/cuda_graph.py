@@ -85,9 +85,9 @@ class CapturedStep:
         if not self._graph.is_captured():
             try:
                 self._graph.capture()
-            except cuda.cupy().cuda.memory.OutOfMemoryError:
-                raise
             except Exception as error:
+                if cuda.is_out_of_memory(error):
+                    raise
                 self._give_up(error)
         return self._step(batch) if self._is_eager else self._graph.launch(batch)
 
@@ -157,7 +157,7 @@ class CudaGraph:
         before = HostState(self._step)
         places = KeyPlaces(list(self._keys))
         try:
-            with self._apart(), places:
+            with self._apart(), places, cuda.holding() as self._held:
                 self._loss, graph = self._captured()
         finally:
             before.restore()

@@ -16,7 +16,7 @@ from nnmed.preprocessing import OnDevice
 def feed(loader, device: str) -> Iterator[Batch]:
     """Yield the batches of `loader` with their arrays on `device`.
 
-    On a GPU a batch may be used until the next but one is asked for, which takes its memory.
+    On a GPU a batch may be used until the next one is asked for: its memory is then filled again.
     Where the transform of the loader is an OnDevice, the images are augmented here.
     """
     return map(finisher(loader), copied(loader, device))

@@ -26,7 +26,9 @@ def explaining_out_of_memory(device: str, doing: str):
         return
     try:
         yield
-    except cuda.cupy().cuda.memory.OutOfMemoryError as error:
+    except Exception as error:
+        if not cuda.is_out_of_memory(error):
+            raise
         raise _explained(doing, error) from error
 
 
@@ -57,7 +59,9 @@ class FittingStep:
         try:
             with tape:
                 return self._run(batch)
-        except cuda.cupy().cuda.memory.OutOfMemoryError as error:
+        except Exception as error:
+            if not cuda.is_out_of_memory(error):
+                raise
             self._check_halving(batch, error)
         # Only now, behind the handler, has the error let go of the arrays of the step.
         before.restore()

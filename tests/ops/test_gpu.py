@@ -118,6 +118,12 @@ def test_a_gradient_of_arithmetic_is_one_kernel(function, kernel, dtype, gpu, mo
             np.testing.assert_allclose(ours, expected, rtol=1e-6 if dtype is np.float32 else 1e-14)
 
 
+def test_a_gradient_beside_a_broadcast_one_keeps_the_order_of_memory(gpu):
+    x, scale = picture(gpu), leaf(RNG.standard_normal((2, 3, 1, 1)), gpu)
+    (scale * x).backward(Tensor(as_channels_last(RNG.standard_normal(x.shape))).to(gpu))
+    assert is_channels_last(x.grad._array)
+
+
 def test_what_is_not_wanted_is_not_computed(gpu):
     a, b = leaf(RNG.standard_normal(9), gpu), Tensor(RNG.standard_normal(9)).to(gpu)
     for y, expected in ((a / b, 1 / b), (b / a, -b / a**2), (b * a, b)):

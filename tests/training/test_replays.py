@@ -12,6 +12,7 @@ from nnmed import functional as F
 from nnmed import nn
 from nnmed.autograd.op import observers
 from nnmed.data import DataLoader
+from nnmed.kernels.resample.taps import linear_taps
 from nnmed.optim import SGD, AdamW, GradScaler
 from nnmed.training import cuda_graph
 from nnmed.training.cuda_graph import CapturedStep
@@ -169,3 +170,24 @@ def test_threads_that_train_alike_do_not_meet(gpu):
     assert not errors
     for parameter in pairs:
         np.testing.assert_array_equal(parameter.numpy(), -20)
+
+
+class Enlarging(nn.Module):
+    """Reads taps that lie on the card as long as a cache keeps them."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+
+    def forward(self, x):
+        return F.interpolate(self.conv(x), scale_factor=2.0, mode="bilinear").mean((2, 3))
+
+
+def test_a_graph_keeps_what_caches_let_go_of(gpu):
+    nnmed.seed(0)
+    model = Enlarging().to(gpu)
+    step = CapturedStep(TrainingStep(model, SGD(model.parameters(), lr=0.1), loss), required=True)
+    for number in range(7):
+        if number == 5:
+            linear_taps.cache_clear()
+        step(batch_of(4, gpu)).item()

@@ -67,7 +67,7 @@ def _pair(kernel, reduction, gradient, x, target, *weights, settings=()):
     arrays = [x, *(None if a is None else _alike(a, x, order) for a in (target, *weights))]
     losses = empty_like(x) if reduction == "none" else None
     dx = empty_like(x) if gradient else None
-    pack = numbers_a_thread(x.size, *(a for a in arrays if a is not None))
+    pack = numbers_a_thread(x.size, *arrays)
     blocks, each = shares(x.size // pack)
     parts = None if losses is not None else array_module(x).empty(blocks)
     count = x.size if reduction == "mean" else 1

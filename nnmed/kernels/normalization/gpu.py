@@ -137,7 +137,7 @@ def _parts(kernel, view, arrays, *settings):
 
     An array that is None is one that the kernel can do without.
     """
-    each = _numbers_a_thread(view, arrays)
+    each = numbers_a_thread(view.channels, *arrays)
     lanes, length, grid = blocks_of_columns(*view.shape, each)
     parts = array_module(arrays[0]).empty((view.all_channels, grid[1], 2))
     _source.launch(
@@ -175,15 +175,11 @@ def _combine(dy, x, y, view, totals, mean, var, weight, eps):
 
 def _for_each_pack(kernel, view, arrays, *settings):
     """Run a kernel with a thread for one or more numbers of the arrays; see packs.cuh."""
-    result, each = arrays[-1], _numbers_a_thread(view, arrays)
+    result, each = arrays[-1], numbers_a_thread(view.channels, *arrays)
     _source.for_each(
         kernel, result.dtype, result.size // each, *arrays, *settings, view.pixels, view.channels,
         view.all_channels, each,
     )  # fmt: skip
-
-
-def _numbers_a_thread(view, arrays):
-    return numbers_a_thread(view.channels, *(a for a in arrays if a is not None))
 
 
 def _for_each_warp(kernel, dtype, count, *arguments):

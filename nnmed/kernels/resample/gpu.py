@@ -8,12 +8,14 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from nnmed.backend import cuda
 from nnmed.backend.arrays import (
     array_module,
     as_channels_last,
     empty_channels_last,
     is_channels_last,
     nhwc,
+    to_device,
 )
 from nnmed.backend.cuda import Source
 from nnmed.kernels.packs import numbers_a_thread
@@ -156,8 +158,9 @@ def _copies(taps, xp, dtype):
     copies = _on_card.setdefault(taps, {})
     key = xp.cuda.Device().id, dtype
     if key not in copies:
-        weight = np.ascontiguousarray(taps.weight, dtype)
-        copies[key] = xp.asarray(taps.index.astype(np.int32)), xp.asarray(weight)
+        arrays = taps.index.astype(np.int32), np.ascontiguousarray(taps.weight, dtype)
+        copies[key] = [to_device(array, "gpu") for array in arrays]
+    cuda.hold(*copies[key])
     return copies[key]
 
 
