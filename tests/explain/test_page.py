@@ -293,8 +293,12 @@ def test_the_page_of_a_resnet18_stays_under_10_megabytes(browser, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "shape", [(), (3,), (2, 3), (2, 3, 4, 5), (1, 1, 200, 100), (40, 30, 3, 3), (0,), (2, 0, 3, 3)]
-)
+    "shape",
+    [
+        (), (3,), (2, 3), (2, 3, 4, 5), (1, 1, 200, 100), (40, 30, 3, 3), (0,), (2, 0, 3, 3),
+        (0, 2, 3, 3),
+    ],
+)  # fmt: skip
 def test_packed_arrays(shape):
     array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     packed = pack(array)

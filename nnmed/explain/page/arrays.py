@@ -61,7 +61,7 @@ def pack(array: np.ndarray) -> dict:
 
 def _places(leading):
     """Yield the indices before a picture's: all channels of the first sample of a batch."""
-    first = [range(1)] if len(leading) >= 2 else []
+    first = [range(min(1, leading[0]))] if len(leading) >= 2 else []
     return itertools.product(*first, *map(range, leading[len(first) :]))
 
 
