@@ -11,6 +11,7 @@ from nnmed.explain.clone import fresh_in_float64, recorded_gradients, run_in_flo
 from nnmed.explain.step import Step
 
 _ALLOWED = 1e-6  # relative to the norm of the terms g_i v_i
+_SEEN = 1e-3  # the same, for the tolerance of a smaller step
 _ALL_ENTRIES = 20_000  # up to so many numbers computed, every entry of an input is moved
 _DIRECTIONS = 2
 _INFINITIES = 8
@@ -138,12 +139,18 @@ class Point:
         """Return a step so small that the difference does not depend on it; else the usual one.
 
         That one is relative to x: too large for a function that turns at a scale of its own, as
-        sin does at 1e4.
+        sin does at 1e4. A smaller one is of use only while rounding leaves the gradient to be seen:
+        where the tolerance is larger than it, everything would agree.
         """
+        terms = np.linalg.norm(self.gradients[position] * direction)
+        most = max(self.tolerance(position, direction, self.h), _SEEN * terms)
         before = self.difference(position, direction, self.h)
         for h in self.h / 4.0 ** np.arange(1, _SHRINKINGS + 1):
+            tolerance = self.tolerance(position, direction, h)
+            if tolerance > most:
+                break
             difference = self.difference(position, direction, h)
-            if abs(difference - before) <= self.tolerance(position, direction, h):
+            if abs(difference - before) <= tolerance:
                 return h
             before = difference
         return self.h

@@ -12,7 +12,7 @@ import pytest
 import nnmed
 from nnmed.autograd import Op
 from nnmed.explain.verify import check_step
-from nnmed.ops.elementwise import Cast, Sin
+from nnmed.ops.elementwise import Cast, Cos, Exp, Sin
 from tests.op_case import OpCase, output_gradient
 
 CALLS = 6  # of one op, with different shapes
@@ -96,6 +96,17 @@ def test_functions_that_turn_faster_than_x_grows_pass(function, shape, size):
     x = nnmed.from_numpy(values).requires_grad_()
     derivation = nnmed.explain(function(x).sum()).verify()
     assert {step.check.verdict for step in derivation} == {"passed"}
+
+
+@pytest.mark.parametrize(("op", "function"), [(Exp, nnmed.exp), (Cos, nnmed.cos)])
+@pytest.mark.parametrize("factor", [0, 1.5, 2])
+def test_an_error_is_found_where_rounding_hides_smaller_steps(op, function, factor, monkeypatch):
+    backward = op.backward
+    monkeypatch.setattr(op, "backward", lambda node, dy: backward(node, dy) * factor)
+    values = np.linspace(0.5, 1.5, 20) * (1e-6 if op is Exp else 1e-3)
+    x = nnmed.from_numpy(values).requires_grad_()
+    check = nnmed.explain(function(x).sum()).verify()[1].check
+    assert check.verdict == "failed"
 
 
 @pytest.mark.parametrize("size", [1, 1e4, 1e6])
