@@ -152,6 +152,7 @@ class Source:
     def __init__(self, beside: str, name: str, products: bool = False):
         self.path, self._products = Path(beside).with_name(name), products
         self._modules: dict = {}
+        self._functions: dict = {}
 
     def launch(self, kernel: str, dtype, grid, block, *arguments) -> None:
         """Run a kernel on the current stream.
@@ -170,7 +171,7 @@ class Source:
         """
         if 0 in grid:
             return
-        function = self._module(np.dtype(dtype)).get_function(kernel)
+        function = self._function(kernel, np.dtype(dtype))
         function(grid, block, tuple([_argument(a, dtype) for a in arguments]))
 
     def for_each(self, kernel: str, dtype, count: int, *arguments) -> None:
@@ -178,19 +179,22 @@ class Source:
         grid = (-(-count // THREADS),)
         self.launch(kernel, dtype, grid, (THREADS,), *arguments, count)
 
-    def _module(self, dtype):
-        # A module belongs to a card.
-        module_of = cupy()
+    def _function(self, kernel, dtype):
         product = product_format(dtype) if self._products else "float32"
-        key = dtype, product, module_of.cuda.Device().id
-        if key not in self._modules:
-            names = dict(REAL=_REALS[dtype], PRODUCT=product, HEADERS=_headers())
-            defined = [f"-D{name}={value}" for name, value in names.items()]
-            code = self.path.read_text(encoding="utf-8")
-            self._modules[key] = module_of.RawModule(
-                code=code, options=(f"-I{_INCLUDES}", *defined, "-std=c++17")
-            )
-        return self._modules[key]
+        of_module = dtype, product, cupy().cuda.Device().id  # a module belongs to a card
+        key = kernel, *of_module
+        if key not in self._functions:
+            if of_module not in self._modules:
+                self._modules[of_module] = self._compiled(dtype, product)
+            self._functions[key] = self._modules[of_module].get_function(kernel)
+        return self._functions[key]
+
+    def _compiled(self, dtype, product):
+        names = dict(REAL=_REALS[dtype], PRODUCT=product, HEADERS=_headers())
+        defined = [f"-D{name}={value}" for name, value in names.items()]
+        code = self.path.read_text(encoding="utf-8")
+        options = f"-I{_INCLUDES}", *defined, "-std=c++17"
+        return cupy().RawModule(code=code, options=options)
 
 
 @lru_cache

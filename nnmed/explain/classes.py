@@ -51,7 +51,7 @@ def cross_entropy(step, values) -> str:
 
     def of_row(row):
         places = [(row[0], c, *row[1:]) for c in range(x.shape[1])]
-        terms = (f"-{_times(q[at])}ln({_share(x, at, 1)})" for at in places if q[at])
+        terms = (f"-{_weight(q[at])}ln({_share(x, at, 1)})" for at in places if q[at])
         return total(terms)
 
     return _reduced(step, values, of_row)
@@ -63,6 +63,8 @@ def cross_entropy_gradient(step, values, position: int) -> str:
         return ""
     x, target = values[0], _Target(step.op, *values)
     q, sums = target.q, target.q.sum(axis=1)
+    if not target.divisor:  # no row counts
+        return each(x.shape, lambda place: "0")
     share = f"1/{number(target.divisor)} * " if target.divisor != 1 else ""
     dy = np.broadcast_to(step.gradient, sums.shape)
 
@@ -81,7 +83,7 @@ def focal(step, values) -> str:
     def of_row(row):
         places = [(row[0], c, *row[1:]) for c in range(x.shape[1])]
         shares = [(target.q[at], _share(x, at, 1)) for at in places if target.hot[at]]
-        return total(f"-{_times(w)}(1 - {p})^{gamma} * ln({p})" for w, p in shares)
+        return total(f"-{_weight(w)}(1 - {p})^{gamma} * ln({p})" for w, p in shares)
 
     return _reduced(step, values, of_row)
 
@@ -128,7 +130,7 @@ def _reduced(step, values, of_row) -> str:
     return total(rows) if divisor == 1 else f"1/{number(divisor)} * ({total(rows)})"
 
 
-def _times(factor) -> str:
+def _weight(factor) -> str:
     return "" if factor == 1 else f"{number(factor)} * "
 
 

@@ -11,7 +11,7 @@ from nnmed.explain.clone import fresh_in_float64, recorded_gradients, run_in_flo
 from nnmed.explain.step import Step
 
 _ALLOWED = 1e-6  # relative to the norm of the terms g_i v_i
-_SEEN = 1e-3  # the same, for the tolerance of a smaller step
+_SEEN = 1e-3  # the same: with a larger tolerance a gradient is not to be seen
 _ALL_ENTRIES = 20_000  # up to so many numbers computed, every entry of an input is moved
 _DIRECTIONS = 2
 _INFINITIES = 8
@@ -27,30 +27,41 @@ class Point:
         By input, of the sum of `weights` times the output.
     is_finite : bool
         Whether a point was found at which all numbers are finite.
+    is_drawn : bool
+        Whether it is a point drawn between 0 and 1, and not one near the real one.
     """
 
-    def __init__(self, step: Step, rng):
+    def __init__(self, step: Step, rng, is_drawn: bool = False):
         self.step, self.op, self.device, self.rng = step, step.op, step.device, rng
         self.needs = [item.is_wanted for item in step.inputs]
         values = step.input_values
         near = [_near(x, item.shape, rng) for x, item in zip(values, step.inputs)]
         # Probabilities, logarithms and roots take numbers between 0 and 1.
         drawn = [_drawn(x, item.shape, rng) for x, item in zip(values, step.inputs)]
-        y = self.place(near)
-        if not self.is_finite:
-            y = self.place(drawn)
-        self.eps, self.size = np.finfo(y.dtype).eps, np.linalg.norm(self.weights * y)
-        # Rounding and curvature are in balance for steps of this size, of most functions.
-        self.h = 10 * np.sqrt(self.eps)
+        self.is_drawn = is_drawn
+        self.place(drawn if is_drawn else near)
+        if not (self.is_finite or is_drawn):
+            self.is_drawn = True
+            self.place(drawn)
 
-    def place(self, inputs) -> np.ndarray:
-        """Go to a point, and return the output there."""
+    def place(self, inputs) -> None:
+        """Go to a point."""
         self.inputs = inputs
         y = self.forward(inputs)
         self.weights = self.away_from_zero(y.shape)
         self.gradients = self.backward(self.weights)
         self.is_finite = all(np.isfinite(array).all() for array in (y, *self.gradients.values()))
-        return y
+        self.eps, self.size = np.finfo(y.dtype).eps, np.linalg.norm(self.weights * y)
+        # Rounding and curvature are in balance for steps of this size, of most functions.
+        self.h = 10 * np.sqrt(self.eps)
+
+    def hides_gradients(self) -> bool:
+        """Tell whether the rounding of y is as large as what a gradient does along a direction."""
+        return any(
+            self.tolerance(position, direction, self.h) > _SEEN * self.terms(position, direction)
+            for position in self.gradients
+            for direction in self.directions(position)
+        )
 
     def repeats(self) -> bool:
         """Tell whether forward does the same again."""
@@ -142,8 +153,8 @@ class Point:
         sin does at 1e4. A smaller one is of use only while rounding leaves the gradient to be seen:
         where the tolerance is larger than it, everything would agree.
         """
-        terms = np.linalg.norm(self.gradients[position] * direction)
-        most = max(self.tolerance(position, direction, self.h), _SEEN * terms)
+        usual = self.tolerance(position, direction, self.h)
+        most = max(usual, _SEEN * self.terms(position, direction))
         before = self.difference(position, direction, self.h)
         for h in self.h / 4.0 ** np.arange(1, _SHRINKINGS + 1):
             tolerance = self.tolerance(position, direction, h)
@@ -163,6 +174,10 @@ class Point:
         """
         return np.asarray(self.rng.uniform(0.5, 1, shape) * self.rng.choice([-1, 1, 1], shape))
 
+    def terms(self, position, direction) -> float:
+        """Return the size of what the derivative along a direction is the sum of."""
+        return np.linalg.norm(self.gradients[position] * direction)
+
     def error(self, position, direction, h: float) -> float:
         """Return how far gradient and difference are apart along a direction."""
         analytic = (self.gradients[position] * direction).sum()
@@ -170,7 +185,7 @@ class Point:
 
     def tolerance(self, position, direction, h: float) -> float:
         """Return how far they may be apart: the smaller the step, the more x and y are rounded."""
-        terms = np.linalg.norm(self.gradients[position] * direction)
+        terms = self.terms(position, direction)
         return _ALLOWED * terms + self.eps * (100 * self.size + terms) / h
 
     def disagrees(self, position, direction, h: float) -> bool:

@@ -57,7 +57,7 @@ class recording:
 
     def __enter__(self):
         self._thread = threading.get_ident()
-        self._running = [""]  # names of the modules that are running, the innermost last
+        self._running = [(None, "")]  # modules that are running, with names; the innermost last
         self._handles = []
         for name, module in [] if self.model is None else self.model.named_modules():
             self._watch(name, module)
@@ -71,21 +71,26 @@ class recording:
 
     def _watch(self, name, module) -> None:
         def enter(module, arguments):
-            self._running.append(name)
+            if self._is_watched():
+                self._running.append((module, name))
 
         def leave(module, arguments, output):
-            self._running.pop()
+            # A hook that failed before `enter` has left that out.
+            if self._is_watched() and self._running[-1][0] is module:
+                self._running.pop()
 
         self._handles += [
-            # In pairs, whatever fails: another hook before `enter` would leave out only that one.
             module.register_forward_pre_hook(enter, prepend=True),
             module.register_forward_hook(leave, always_call=True),
         ]
 
     def forward(self, op, inputs, output) -> None:
         """Note an op that has just run."""
-        if output._op is op and self._thread == threading.get_ident():
-            op.record = Record(op.began, perf_counter(), self._running[-1])
+        if output._op is op and self._is_watched():
+            op.record = Record(op.began, perf_counter(), self._running[-1][1])
+
+    def _is_watched(self) -> bool:
+        return self._thread == threading.get_ident()
 
     def backward(self, op, dy, gradients) -> None:
         """Nothing is to be noted: :func:`nnmed.explain` watches backward itself."""

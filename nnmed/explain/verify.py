@@ -87,6 +87,9 @@ def check_step(step: Step) -> Check:
             if not point.repeats():
                 return Check("skipped", message="its forward does not do the same again")
             wrong = point.wrong_entry() if point.is_finite else point.wrong_infinity()
+            if wrong is None and not point.is_drawn and point.hides_gradients():
+                other = Point(step, random.generator("verify", step.index, attempt), is_drawn=True)
+                wrong = other.wrong_entry() if other.is_finite else None
             if wrong is None:
                 break
     if wrong is not None:

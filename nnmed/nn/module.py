@@ -63,7 +63,9 @@ class Module:
         raise UsageError(f"{type(self).__name__} defines no forward")
 
     def __call__(self, *args, **kwargs):
-        return call_with_hooks(self, args, kwargs)
+        if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks:
+            return call_with_hooks(self, args, kwargs)
+        return self.forward(*args, **kwargs)
 
     # -- registering ------------------------------------------------------------------
 

@@ -112,7 +112,7 @@ class _Watcher:
 
     def __init__(self, root):
         self.rows: list[dict] = []
-        self._running: list[dict] = []
+        self._running: list[tuple] = []  # modules with their rows, the innermost last
         self._counted: set[int] = set()
         self._handles = []
         for name, module in root.named_modules():
@@ -125,7 +125,7 @@ class _Watcher:
         """Count an op: called for every op that runs."""
         if self._running:
             shapes = [tensor.shape for tensor in inputs]
-            self._running[-1]["flops"] += int(op.flops(shapes, output.shape))
+            self._running[-1][1]["flops"] += int(op.flops(shapes, output.shape))
 
     def backward(self, op, gradient, gradients):
         """Nothing to count: called for every op that runs backward."""
@@ -140,12 +140,14 @@ class _Watcher:
             row["parameters"] = self._count(module)
             row["flops"] = 0
             self.rows.append(row)
-            self._running.append(row)
+            self._running.append((module, row))
 
         return hook
 
     def _leaving(self, module, args, output):
-        row = self._running.pop()
+        if not self._running or self._running[-1][0] is not module:
+            return  # a hook that failed before `_entering` has left that out
+        _, row = self._running.pop()
         if isinstance(output, Tensor):
             row["output_shape"] = output.shape
 

@@ -9,7 +9,7 @@ from nnmed.backend.arrays import array_module, in_memory_order
 from nnmed.errors import DTypeError
 from nnmed.kernels.elementwise import apply, elementwise
 from nnmed.ops.arguments import as_float, as_tensor, cast, operands, plain_number, wrap
-from nnmed.ops.arithmetic import Arithmetic
+from nnmed.ops.fused_on_gpu import FusedOnGpu
 from nnmed.ops.selection import where
 from nnmed.ops.shape import broadcast_operands
 
@@ -55,7 +55,7 @@ class Sub(Op):
         return dy, -dy if self.needs[1] else None
 
 
-class Mul(Arithmetic):
+class Mul(FusedOnGpu):
     """y = a b,   da = dy b,   db = dy a"""
 
     forward_latex = r"y = a\, b"
@@ -72,7 +72,7 @@ class Mul(Arithmetic):
         return dy * b if self.needs[0] else None, dy * a if self.needs[1] else None
 
 
-class Div(Arithmetic):
+class Div(FusedOnGpu):
     """y = a / b,   da = dy / b,   db = -dy a / b^2"""
 
     forward_latex = r"y = \frac{a}{b}"
@@ -107,7 +107,7 @@ class Neg(Op):
         return -dy
 
 
-class Pow(Arithmetic):
+class Pow(FusedOnGpu):
     """y = a^b,   da = dy b a^(b-1),   db = dy y log a
 
     At a = 0 and b >= 0 the gradient of b is taken as 0, its limit from above for b > 0.
@@ -135,7 +135,7 @@ class Pow(Arithmetic):
         return da, where(at_zero, 0.0, dy * self.output * log(where(at_zero, 1.0, a)))
 
 
-class PowScalar(Arithmetic):
+class PowScalar(FusedOnGpu):
     """y = x^p for a number p,   dx = dy p x^(p-1)"""
 
     forward_latex = r"y = x^p"
@@ -193,7 +193,7 @@ class Log(Op):
         return dy / x
 
 
-class Sqrt(Arithmetic):
+class Sqrt(FusedOnGpu):
     """y = sqrt(x),   dx = dy / (2 y)"""
 
     forward_latex = r"y = \sqrt{x}"
@@ -212,7 +212,7 @@ class Sqrt(Arithmetic):
         return dy / (self.output * 2.0)
 
 
-class Sin(Arithmetic):
+class Sin(FusedOnGpu):
     """y = sin(x),   dx = dy cos(x)"""
 
     forward_latex = r"y = \sin x"
@@ -228,7 +228,7 @@ class Sin(Arithmetic):
         return dy * cos(x)
 
 
-class Cos(Arithmetic):
+class Cos(FusedOnGpu):
     """y = cos(x),   dx = -dy sin(x)"""
 
     forward_latex = r"y = \cos x"
@@ -244,7 +244,7 @@ class Cos(Arithmetic):
         return -dy * sin(x)
 
 
-class Abs(Arithmetic):
+class Abs(FusedOnGpu):
     """y = |x|,   dx = dy sign(x)
 
     At 0, where |x| has a kink, the gradient is 0.

@@ -36,6 +36,13 @@ def _through_relu(backward: dict) -> dict:
     return {name: formula.replace(DY, "g_{nci}") + passed for name, formula in backward.items()}
 
 
+class _EndsInRelu:
+    relu = True
+
+    def backward(self, dy):
+        return super().backward(where(self.output <= 0, 0.0, dy))
+
+
 class BatchNorm(Op):
     """Normalise each channel by its mean and variance in the batch.
 
@@ -91,7 +98,7 @@ class BatchNorm(Op):
         return (8 + self.relu) * int(np.prod(output, dtype=np.int64))
 
 
-class BatchNormRelu(BatchNorm):
+class BatchNormRelu(_EndsInRelu, BatchNorm):
     """Batch normalisation and relu, in one pass over the memory.
 
     y = max(z, 0),   z = weight * n + bias,   n, mu and var as in :class:`BatchNorm`
@@ -101,10 +108,6 @@ class BatchNormRelu(BatchNorm):
 
     forward_latex = _ending_in_relu(BatchNorm.forward_latex)
     backward_latex = _through_relu(BatchNorm.backward_latex)
-    relu = True
-
-    def backward(self, dy):
-        return super().backward(where(self.output <= 0, 0.0, dy))
 
 
 class BatchNormInference(Op):
@@ -145,7 +148,7 @@ class BatchNormInference(Op):
         return (2 + self.relu) * int(np.prod(output, dtype=np.int64))
 
 
-class BatchNormReluInference(BatchNormInference):
+class BatchNormReluInference(_EndsInRelu, BatchNormInference):
     """Batch normalisation by given statistics and relu, in one pass over the memory.
 
     y = max(z, 0),   z = weight * n + bias,   n as in :class:`BatchNormInference`
@@ -155,10 +158,6 @@ class BatchNormReluInference(BatchNormInference):
 
     forward_latex = _ending_in_relu(BatchNormInference.forward_latex)
     backward_latex = _through_relu(BatchNormInference.backward_latex)
-    relu = True
-
-    def backward(self, dy):
-        return super().backward(where(self.output <= 0, 0.0, dy))
 
 
 def affine_gradients(needs, dy, normal):

@@ -92,6 +92,41 @@ def test_after_a_failed_hook_layers_have_their_names_again():
     assert layers_of_recorded(model) == [("Sum", "0"), ("Relu", "0"), ("Linear", "0.last")]
 
 
+def test_a_hook_that_fails_before_all_others_takes_no_layer_away():
+    def fail(module, arguments):
+        raise ZeroDivisionError
+
+    model, x = network()
+    with nnmed.recording(model):
+        with (
+            model[0].register_forward_pre_hook(fail, prepend=True),
+            pytest.raises(ZeroDivisionError),
+        ):
+            model(x)
+        loss = model(x).sum()
+    assert {step.layer for step in nnmed.explain(loss, model)} == {"", "0.0", "0.1", "1"}
+
+
+def test_modules_of_another_thread_are_no_layers_of_this_one():
+    x, inside, go_on = nnmed.Tensor([1.0], requires_grad=True), threading.Event(), threading.Event()
+
+    class Slow(nn.Module):
+        def forward(self, x):
+            inside.set()
+            assert go_on.wait(20)
+            return x * 2.0
+
+    model = nn.Sequential(Slow())
+    with nnmed.recording(model):
+        thread = threading.Thread(target=model, args=(x,))
+        thread.start()
+        assert inside.wait(20)
+        loss = nnmed.exp(x).sum()
+        go_on.set()
+        thread.join()
+    assert {step.layer for step in nnmed.explain(loss)} == {""}
+
+
 def test_nothing_stays_behind():
     net, x = network()
     before = list(observers)

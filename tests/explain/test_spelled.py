@@ -110,3 +110,10 @@ def test_a_reduced_loss_has_a_term_for_each_entry():
     forward, backward = numbers_of(F.mse_loss(x, nnmed.Tensor([0.0, -1.0])), "MSELoss")
     assert forward.endswith("= 1/2 * ((1 - 0)^2 + (2 - (-1))^2) = 5")
     assert backward.endswith("= [1/2 * 1 * 2 * (1 - 0), 1/2 * 1 * 2 * (2 - (-1))] = [1, 3]")
+
+
+def test_the_gradient_of_rows_that_do_not_count_is_zero():
+    x = nnmed.Tensor([[2.0, 0.0]], requires_grad=True)
+    derivation = nnmed.explain(F.cross_entropy(x, nnmed.Tensor(np.array([-100]))))
+    assert derivation[0].numbers.endswith("= [[0, 0]]")
+    assert "/0" not in derivation[0].numbers.splitlines()[1]

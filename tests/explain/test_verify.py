@@ -12,7 +12,7 @@ import pytest
 import nnmed
 from nnmed.autograd import Op
 from nnmed.explain.verify import check_step
-from nnmed.ops.elementwise import Cast, Cos, Exp, Sin
+from nnmed.ops.elementwise import Add, Cast, Cos, Exp, Sin
 from tests.op_case import OpCase, output_gradient
 
 CALLS = 6  # of one op, with different shapes
@@ -98,15 +98,29 @@ def test_functions_that_turn_faster_than_x_grows_pass(function, shape, size):
     assert {step.check.verdict for step in derivation} == {"passed"}
 
 
-@pytest.mark.parametrize(("op", "function"), [(Exp, nnmed.exp), (Cos, nnmed.cos)])
-@pytest.mark.parametrize("factor", [0, 1.5, 2])
-def test_an_error_is_found_where_rounding_hides_smaller_steps(op, function, factor, monkeypatch):
+@pytest.mark.parametrize(
+    ("op", "function", "size"),
+    [
+        (Exp, nnmed.exp, 1e-6),
+        (Cos, nnmed.cos, 1e-3),
+        (Cos, nnmed.cos, 1e-6),
+        (Add, lambda x: x + x.detach() * 1e6, 1e-6),
+        (Add, lambda x: x + 1e3, 1e-4),
+    ],
+)
+@pytest.mark.parametrize("factor", [0, 1.001, 2, -1])
+def test_an_error_is_found_where_y_is_far_larger_than_its_change(
+    op, function, size, factor, monkeypatch
+):
+    def wrong(node, dy):
+        gradients = backward(node, dy)
+        return gradients * factor if op is not Add else (gradients[0] * factor, gradients[1])
+
     backward = op.backward
-    monkeypatch.setattr(op, "backward", lambda node, dy: backward(node, dy) * factor)
-    values = np.linspace(0.5, 1.5, 20) * (1e-6 if op is Exp else 1e-3)
-    x = nnmed.from_numpy(values).requires_grad_()
-    check = nnmed.explain(function(x).sum()).verify()[1].check
-    assert check.verdict == "failed"
+    x = nnmed.from_numpy(np.linspace(0.5, 1.5, 20) * size).requires_grad_()
+    assert nnmed.explain(function(x).sum()).verify()[1].check.verdict == "passed"
+    monkeypatch.setattr(op, "backward", wrong)
+    assert nnmed.explain(function(x).sum()).verify()[1].check.verdict == "failed"
 
 
 @pytest.mark.parametrize("size", [1, 1e4, 1e6])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nnmed.backend.arrays import to_device
-from nnmed.backend.cuda import Source, cupy
+from nnmed.backend.cuda import Source, cupy, holding
 from nnmed.kernels.optimizer import gpu as kernels
 from nnmed.kernels.optimizer import gpu_table, reference
 from tests.kernels.test_optimizer import STEPS, make_arrays, step
@@ -147,8 +147,10 @@ def test_a_captured_step_is_replayed_with_other_numbers(gpu):
         kernels.update_all("adam", calls(arrays, 1))
         stream.synchronize()
         stream.begin_capture()
-        kernels.update_all("adam", calls(arrays, 2))
+        with holding() as held:
+            kernels.update_all("adam", calls(arrays, 2))
         graph = stream.end_capture()
+        assert held
         kernels.update_all("adam", calls([arrays[0], arrays[1].copy(), *arrays[2:]], 2))
         for number in (3, 4):
             kernels.write_numbers("adam", calls(arrays, number))

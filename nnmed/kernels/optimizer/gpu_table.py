@@ -6,8 +6,9 @@ for a list of sizes. Later only what has changed is copied: numbers such as a bi
 pointers where gradients lie elsewhere than in the step before. Such a copy waits for nothing.
 
 While a CUDA graph is captured, the pointers of that moment go into memory of their own, which
-the graph reads for ever, and numbers are not copied. So steps outside of the graph do not disturb
-it, and whoever replays it writes the numbers first: :func:`gpu.write_numbers`.
+whoever captures keeps (:func:`nnmed.backend.cuda.holding`), and numbers are not copied. So steps
+outside of the graph do not disturb it, and whoever replays it writes the numbers first:
+:func:`gpu.write_numbers`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,6 @@ class Table:
         self._dtype, self.numbers = np.dtype(dtype), None
         self._numbers = self._pointers = np.empty(0)  # what is on the device
         self._where = None
-        self._captured: list = []  # pointers that graphs read: they must not be freed
 
     def write_numbers(self, rows) -> None:
         """Bring a row of numbers for each parameter to the device, unless they are there."""
@@ -69,8 +69,9 @@ class Table:
         pointers = np.array([[0 if a is None else a.data.ptr for a in row] for row in rows])
         pointers = pointers.astype(np.int64, copy=False)
         if cuda.is_capturing():
-            self._captured.append(_upload(pointers))
-            return self._captured[-1]
+            where = _upload(pointers)
+            cuda.hold(where)
+            return where
         if self._where is None:
             self._where = _empty(pointers.shape, np.int64)
         if not np.array_equal(pointers, self._pointers):

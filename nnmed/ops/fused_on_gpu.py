@@ -1,4 +1,4 @@
-"""What the ops of arithmetic have in common."""
+"""Element-wise ops whose gradient is one kernel on a GPU."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from nnmed.autograd import Op
 from nnmed.kernels import arithmetic
 
 
-class Arithmetic(Op):
-    """y = f(a, b), element by element; on a GPU each gradient is one kernel of arithmetic.cu."""
+class FusedOnGpu(Op):
+    """y = f(a, b), element by element; on a GPU its gradient is one kernel of arithmetic.cu."""
 
     kernel = ""
 

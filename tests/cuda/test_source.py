@@ -24,7 +24,7 @@ def test_a_changed_header_makes_other_modules(tmp_path, monkeypatch):
 def test_modules_are_told_the_headers(gpu, monkeypatch):
     given = []
     monkeypatch.setattr(cuda.cupy(), "RawModule", lambda code, options: given.append(options))
-    cuda.Source(cuda._INCLUDES / "here", "arithmetic.cu")._module(np.dtype(np.float32))
+    cuda.Source(cuda._INCLUDES / "here", "arithmetic.cu")._compiled(np.dtype(np.float32), "float32")
     assert f"-DHEADERS={cuda._headers()}" in given[0]
 
 
