@@ -11,9 +11,14 @@ to a pool of its own.
 
 from __future__ import annotations
 
+import threading
 import weakref
 
 from tests.cuda.emulator import KernelError
+
+
+# Threads share streams: without it one would go on while another still does its task.
+_one_at_a_time = threading.RLock()
 
 
 class Event:
@@ -79,18 +84,20 @@ class Stream:
         if self.is_capturing():
             self._captured.append((task, memories))
             return
-        self._tasks.append((task, memories))
-        self.queued += 1
-        if self.is_default:
-            self.run_to(self.queued)
+        with _one_at_a_time:
+            self._tasks.append((task, memories))
+            self.queued += 1
+            if self.is_default:
+                self.run_to(self.queued)
 
     def run_to(self, position):
         """Do what was queued before a position."""
-        while self._tasks and self.queued - len(self._tasks) < position:
-            task, memories = self._tasks.pop(0)
-            task()
-            for memory in memories:
-                memory.check()
+        with _one_at_a_time:
+            while self._tasks and self.queued - len(self._tasks) < position:
+                task, memories = self._tasks.pop(0)
+                task()
+                for memory in memories:
+                    memory.check()
 
     def record(self, event=None):
         """Return an event behind all that was queued so far."""
