@@ -16,7 +16,6 @@ import weakref
 
 from tests.cuda.emulator import KernelError
 
-
 # Threads share streams: without it one would go on while another still does its task.
 _one_at_a_time = threading.RLock()
 
