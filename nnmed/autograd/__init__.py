@@ -9,10 +9,12 @@ from nnmed.autograd.checkpoint import checkpoint
 from nnmed.autograd.engine import grad
 from nnmed.autograd.gradcheck import gradcheck, gradgradcheck
 from nnmed.autograd.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from nnmed.autograd.notation import Notation, made_when_read
 from nnmed.autograd.op import Op
 from nnmed.autograd.tensor import Tensor, from_numpy
 
 __all__ = [
+    "Notation",
     "Op",
     "Tensor",
     "checkpoint",
@@ -23,6 +25,7 @@ __all__ = [
     "gradcheck",
     "gradgradcheck",
     "is_grad_enabled",
+    "made_when_read",
     "no_grad",
     "set_grad_enabled",
 ]

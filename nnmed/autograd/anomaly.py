@@ -64,7 +64,7 @@ class detect_anomaly:
                     f"the gradient of {op.name} by input {index} has {problem}; the op ran at "
                     f"{op.location}, the gradient that came in is {arrived}\n"
                     f"  formula: {op.formula}\n"
-                    f"  gradient: {op.backward_latex}\n"
+                    f"  gradient: {op.latex()[1]}\n"
                     f"  shapes:  dy {dy.shape} -> {gradient.shape}"
                 )
 

@@ -16,6 +16,7 @@ from time import perf_counter
 import numpy as np
 
 from nnmed.autograd import modes
+from nnmed.autograd.notation import Notation
 from nnmed.autograd.tensor import Tensor
 from nnmed.backend import precision
 from nnmed.errors import DeviceError, GradientError
@@ -114,6 +115,17 @@ class Op:
     def flops(self, inputs, output) -> int:
         """Return the floating point operations of forward for these shapes."""
         return int(np.prod(output, dtype=np.int64))
+
+    def latex(self) -> tuple[str, dict[str, str]]:
+        """Return the formulas of this node, forward and backward.
+
+        Those of the class, or what remains of them with this node's parameters.
+        """
+        return self.forward_latex, self.backward_latex
+
+    def notation(self) -> Notation:
+        """Return what the symbols in the formulas of this node stand for."""
+        return Notation()
 
     # -- what a subclass uses ---------------------------------------------------------
 

@@ -73,6 +73,7 @@ class Builder:
     def inputs(self, turn: Seen) -> list[Input]:
         """Make the inputs of an op."""
         op = turn.op
+        _, formulas = op.latex()
         dtypes = {kept.position: kept.array.dtype for kept in self.walk.kept[op]}
         inputs = []
         for position, (name, edge, gradient) in enumerate(
@@ -84,7 +85,7 @@ class Builder:
                     name=name,
                     shape=op.input_shapes[position],
                     dtype=gradient.dtype if flows else dtypes.get(position),
-                    formula=op.backward_latex.get(name.partition("[")[0], ""),
+                    formula=formulas.get(name.partition("[")[0], ""),
                     source=self.indices.get(edge),
                     leaf=self.leaves.get(edge),
                     is_wanted=edge is not None,

@@ -188,7 +188,8 @@ class _Prompt(cmd.Cmd):
     def do_formula(self, argument):
         """formula: show the formulas of the op and of its gradients."""
         op = self.turn.op
-        for formula in (op.forward_latex, *op.backward_latex.values()):
+        forward, backward = op.latex()
+        for formula in (forward, *backward.values()):
             self.say(f"  {plain(formula)}")
 
     def do_up(self, argument):

@@ -150,6 +150,8 @@ class Input(Gradient):
     symbols, numbers : str
         The right side of the formula as text, with the tensors' names for its symbols, and with
         their numbers; these are empty for large arrays.
+    index : str
+        What follows the name of the gradient on the left side: ``_{nci}``, or nothing.
     is_wanted : bool
         Whether its gradient is needed: the graph goes on from here, or it is a leaf.
     """
@@ -162,6 +164,7 @@ class Input(Gradient):
     leaf: Leaf | None
     symbols: str = ""
     numbers: str = ""
+    index: str = ""
     is_wanted: bool = False
     _gradient: object = None
 
@@ -249,7 +252,7 @@ class Step(Gradient):
     @property
     def forward_latex(self) -> str:
         """The op's formula."""
-        return self.op.forward_latex
+        return self.op.latex()[0]
 
     @property
     def formulas(self) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor
 from nnmed.errors import UsageError
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, reject_inplace
@@ -31,11 +31,15 @@ class Activation(Op):
     """
 
     kernel = ""
+    symbols: tuple[str, ...] = ()  # of the parameters in the formulas
     of_output = False
     operations = 1  # floating point operations an element, an exp counted as one
 
     def __init__(self, *parameters):
         self.parameters = parameters
+
+    def notation(self):
+        return Notation(values=dict(zip(self.symbols, self.parameters)))
 
     def forward(self, x):
         self.keep(inputs=() if self.of_output else (0,), output=self.of_output)
@@ -69,7 +73,7 @@ class LeakyRelu(Activation):
 
     forward_latex = r"y = \begin{cases} x & x > 0 \\ a\, x & x \le 0 \end{cases}"
     backward_latex = {"x": DX + r"\begin{cases} 1 & x > 0 \\ a & x \le 0 \end{cases}"}
-    kernel = "leaky_relu"
+    kernel, symbols = "leaky_relu", ("a",)
     operations = 2
 
     def backward(self, dy):

@@ -19,7 +19,7 @@ class Threshold(Activation):
 
     forward_latex = r"y = \begin{cases} x & x > t \\ v & x \le t \end{cases}"
     backward_latex = {"x": DX + r"\, [\,x > t\,]"}
-    kernel = "threshold"
+    kernel, symbols = "threshold", ("t", "v")
 
     def backward(self, dy):
         threshold, _ = self.parameters
@@ -31,7 +31,7 @@ class Hardtanh(Activation):
 
     forward_latex = r"y = \min(\max(x, l), h)"
     backward_latex = {"x": DX + r"\, [\,l < x < h\,]"}
-    kernel, operations = "hardtanh", 2
+    kernel, symbols, operations = "hardtanh", ("l", "h"), 2
 
     def backward(self, dy):
         (x,), (low, high) = self.inputs, self.parameters
@@ -73,7 +73,7 @@ class Hardshrink(Activation):
 
     forward_latex = r"y = \begin{cases} x & |x| > \lambda \\ 0 & |x| \le \lambda \end{cases}"
     backward_latex = {"x": DX + r"\, [\,|x| > \lambda\,]"}
-    kernel = "hardshrink"
+    kernel, symbols = "hardshrink", (r"\lambda",)
 
     def backward(self, dy):
         (x,), (lambd,) = self.inputs, self.parameters

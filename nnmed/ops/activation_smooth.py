@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor
 from nnmed.backend.arrays import empty_like
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
@@ -29,7 +29,7 @@ class Elu(Activation):
 
     forward_latex = r"y = \begin{cases} x & x > 0 \\ \alpha\, (e^x - 1) & x \le 0 \end{cases}"
     backward_latex = {"x": DX + r"\begin{cases} 1 & x > 0 \\ \alpha\, e^x & x \le 0 \end{cases}"}
-    kernel, operations = "elu", 3
+    kernel, symbols, operations = "elu", (r"\alpha", "s"), 3
 
     def __init__(self, alpha: float, scale: float = 1.0, input_scale: float = 1.0):
         super().__init__(alpha, scale, input_scale)
@@ -79,7 +79,7 @@ class Softplus(Activation):
     backward_latex = {
         "x": DX + r"\begin{cases} \sigma(\beta x) & \beta x \le t \\ 1 & \beta x > t \end{cases}"
     }
-    kernel, operations = "softplus", 6
+    kernel, symbols, operations = "softplus", (r"\beta", "t"), 6
 
     def backward(self, dy):
         (x,), (beta, threshold) = self.inputs, self.parameters
@@ -143,14 +143,21 @@ class Glu(Op):
     Dauphin et al., "Language modeling with gated convolutional networks", ICML 2017.
     """
 
-    forward_latex = r"y = a\, \sigma(b), \quad x = (a, b)"
+    forward_latex = r"y_i = a_i\, \sigma(b_i), \quad a_i = x_{0i}, \quad b_i = x_{1i}"
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x} = \left(\frac{\partial L}{\partial y}\, \sigma(b), "
-        r"\frac{\partial L}{\partial y}\, a\, \sigma(b)\, (1 - \sigma(b))\right)"
+        "x": r"\frac{\partial L}{\partial x_{0i}} = \frac{\partial L}{\partial y_i}\, \sigma(b_i), "
+        r"\quad \frac{\partial L}{\partial x_{1i}} = "
+        r"\frac{\partial L}{\partial y_i}\, a_i\, \sigma(b_i)\, (1 - \sigma(b_i))"
     }
 
     def __init__(self, dim: int):
         self.dim = dim
+
+    def notation(self):
+        def halves(x):
+            return np.stack(np.split(x, 2, self.dim)).reshape(2, -1)
+
+        return Notation(views={"x": halves, "y": np.ravel})
 
     def forward(self, x):
         self.keep(inputs=(0,))

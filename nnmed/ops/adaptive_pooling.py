@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from nnmed import kernels
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor
 from nnmed.ops.arguments import check_positive, per_axis
 from nnmed.ops.pictures import pictures
 from nnmed.ops.pooling_axes import pool_axes
 from nnmed.ops.pooling_ops import TO_MAXIMUM, ScatterPlane
 
-_DX = r"\frac{\partial L}{\partial x_{ncab}} = "
-_DY = r"\frac{\partial L}{\partial y_{ncij}}"
-# The region that window (i, j) covers.
+_DX = r"\frac{\partial L}{\partial x_{nca}} = "
+_DY = r"\frac{\partial L}{\partial y_{nci}}"
+# The region that window i covers; i and a are positions, H and O sizes: (rows, columns).
 _REGION = (
-    r"\left\{(a,b) : \lfloor \tfrac{iH}{O} \rfloor \le a < \lceil \tfrac{(i+1)H}{O} \rceil, "
-    r"\lfloor \tfrac{jW}{P} \rfloor \le b < \lceil \tfrac{(j+1)W}{P} \rceil\right\}"
+    r"\left\{a : \lfloor \tfrac{iH}{O} \rfloor \le a < \lceil \tfrac{(i+1)H}{O} \rceil\right\}"
 )
-_WHERE = r", \quad R_{ij} = " + _REGION
-_COVERING = r"\sum_{(i,j):\,(a,b) \in R_{ij}} \frac{1}{|R_{ij}|}\, "
-_MEAN = r"\frac{1}{|R_{ij}|} \sum_{(a,b) \in R_{ij}} "
+_WHERE = r", \quad R_i = " + _REGION
+_COVERING = r"\sum_{i:\,a \in R_i} \frac{1}{|R_i|}\, "
+_MEAN = r"\frac{1}{|R_i|} \sum_{a \in R_i} "
+
+
+def _notation(size, output_size) -> Notation:
+    """Return what the symbols stand for where O windows cover H pixels."""
+    values = {"H": np.array(size), "O": np.array(output_size)}
+    return Notation(values, positions={"i": len(size), "a": len(size)})
 
 
 class AdaptiveMaxPool2d(Op):
@@ -32,11 +39,14 @@ class AdaptiveMaxPool2d(Op):
     Ties and NaN as in max pooling.
     """
 
-    forward_latex = r"y_{ncij} = \max_{(a,b) \in R_{ij}} x_{ncab}" + _WHERE
+    forward_latex = r"y_{nci} = \max_{a \in R_i} x_{nca}" + _WHERE
     backward_latex = {"x": TO_MAXIMUM + _REGION}
 
     def __init__(self, output_size):
         self.output_size = output_size
+
+    def notation(self):
+        return _notation(self.input_shapes[0][2:], self.output_size)
 
     def forward(self, x):
         y, self.indices = kernels.select("pooling", x).adaptive_max_pool2d(x, self.output_size)
@@ -57,11 +67,14 @@ class AdaptiveAvgPool2d(Op):
     dx[n,c,a,b] = sum of dy[n,c,i,j] / size of (i,j) over the windows (i,j) that contain (a,b)
     """
 
-    forward_latex = r"y_{ncij} = " + _MEAN + r"x_{ncab}" + _WHERE
+    forward_latex = r"y_{nci} = " + _MEAN + r"x_{nca}" + _WHERE
     backward_latex = {"x": _DX + _COVERING + _DY + _WHERE}
 
     def __init__(self, output_size):
         self.output_size = output_size
+
+    def notation(self):
+        return _notation(self.input_shapes[0][2:], self.output_size)
 
     def forward(self, x):
         return kernels.select("pooling", x).adaptive_avg_pool2d(x, self.output_size)
@@ -80,16 +93,19 @@ class AdaptiveAvgPool2dInputGrad(Op):
     dx = adaptive average pooling of dy
     """
 
-    forward_latex = r"y_{ncab} = " + _COVERING + r"x_{ncij}" + _WHERE
+    forward_latex = r"y_{nca} = " + _COVERING + r"x_{nci}" + _WHERE
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_{ncij}} = "
+        "x": r"\frac{\partial L}{\partial x_{nci}} = "
         + _MEAN
-        + r"\frac{\partial L}{\partial y_{ncab}}"
+        + r"\frac{\partial L}{\partial y_{nca}}"
         + _WHERE
     }
 
     def __init__(self, size):
         self.size = size
+
+    def notation(self):
+        return _notation(self.size, self.input_shapes[0][2:])
 
     def forward(self, x):
         return kernels.select("pooling", x).adaptive_avg_pool2d_input_grad(x, self.size)

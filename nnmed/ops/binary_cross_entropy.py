@@ -18,6 +18,7 @@ from nnmed.ops.loss_base import (
     check_reduction,
     common_shape,
     constant,
+    pair_notation,
     per_element,
 )
 from nnmed.ops.selection import where
@@ -45,6 +46,9 @@ class BCEWithLogits(OnePassLoss):
 
     def __init__(self, weight, pos_weight, reduction: str):
         self.weight, self.pos_weight, self.reduction = weight, pos_weight, reduction
+
+    def notation(self):
+        return pair_notation(self, w=self.weight, v=self.pos_weight)
 
     def forward(self, input, target):
         return self.in_one_pass(input, target)
@@ -88,6 +92,9 @@ class BCE(OnePassLoss):
 
     def __init__(self, weight, reduction: str):
         self.weight, self.reduction = weight, reduction
+
+    def notation(self):
+        return pair_notation(self, w=self.weight)
 
     def forward(self, input, target):
         return self.in_one_pass(input, target)

@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from nnmed import kernels
-from nnmed.autograd import Op
+from nnmed.autograd import Notation, Op
 from nnmed.autograd.side_by_side import side_by_side
 from nnmed.backend.precision import rounded
 from nnmed.ops.reduction import sum as sum_over
@@ -52,6 +54,25 @@ class _Convolution(Op):
 
     def __init__(self, stride, padding, dilation, groups):
         self.windows = stride, padding, dilation, groups
+
+    def notation(self):
+        # The formulas are those of one group of channels.
+        strides, paddings, dilations, groups = self.windows
+        values = {"s": strides, "d": dilations, "p": [before for before, _ in paddings]}
+        values = {symbol: np.array(number) for symbol, number in values.items()}
+
+        def channels(array):
+            return np.stack(np.split(array, groups, axis=1))
+
+        def filters(array):
+            return np.stack(np.split(array, groups))
+
+        return Notation(
+            values if len(self.input_shapes) > 2 else {**values, "b": 0},
+            views={"x": channels, "y": channels, "w": filters, "b": filters},
+            positions=dict.fromkeys("iua", len(strides)),
+            rows=True,
+        )
 
     def _keep_for_bilinear(self):
         # The gradient of one argument needs the other argument.

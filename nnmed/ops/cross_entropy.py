@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from nnmed.autograd import Tensor
-from nnmed.backend.arrays import array_module
+from nnmed.autograd import Notation, Tensor
+from nnmed.backend.arrays import array_module, to_device
 from nnmed.errors import DTypeError, ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, is_checked
@@ -31,6 +31,34 @@ _DT = r"\frac{\partial L}{\partial t_{ic}} = "
 _SLOPE = r"\left(p_{ic} \sum_k q_{ik} - q_{ic}\right)"
 
 
+def class_notation(op, ignore_index: int | None = None) -> Notation:
+    """Return how the formulas of a loss of classes are read; i is a row of (N, C, ...).
+
+    Without an index to be ignored the target is probabilities.
+    """
+    classes = op.input_shapes[0][1]
+    weight = 1 if op.weight is None else to_device(op.weight, "cpu")
+    counted = rows = math.prod(op.input_shapes[0]) // classes
+    flat_target = _flat
+    if ignore_index is not None:
+        labels = to_device(op.inputs[1]._array, "cpu").ravel()
+        rows, flat_target = np.flatnonzero(labels != ignore_index).tolist(), np.ravel
+        counted = len(rows)
+        if hasattr(op, "divisor"):  # the sum of weights
+            counted = float(op.divisor)
+    values = {"n": counted, "w": weight, "C": classes}
+    values[r"\varepsilon"] = getattr(op, "smoothing", 0)
+    views = {"x": _flat, "t": flat_target}
+    if op.reduction == "none":
+        views["y"] = np.ravel
+    return Notation(values, views=views, ranges={"i": rows})
+
+
+def _flat(array):
+    """Return (N, C, ...) as (rows, C)."""
+    return np.moveaxis(array, 1, -1).reshape(-1, array.shape[1])
+
+
 class CrossEntropy(OnePassLoss):
     """y = mean (or sum, or none) of -sum_c q_c log p_c,   dx_c = (p_c sum_k q_k - q_c) dy / n
 
@@ -49,6 +77,9 @@ class CrossEntropy(OnePassLoss):
     def __init__(self, weight, ignore_index: int, label_smoothing: float, reduction: str):
         self.weight, self.ignore_index = weight, ignore_index
         self.smoothing, self.reduction = label_smoothing, reduction
+
+    def notation(self):
+        return class_notation(self, self.ignore_index)
 
     def forward(self, input, target):
         return self.in_one_pass(input, target)
@@ -89,6 +120,9 @@ class SoftCrossEntropy(OnePassLoss):
 
     def __init__(self, weight, label_smoothing: float, reduction: str):
         self.weight, self.smoothing, self.reduction = weight, label_smoothing, reduction
+
+    def notation(self):
+        return class_notation(self)
 
     def forward(self, input, target):
         return self.in_one_pass(input, target)

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import math
 
-from nnmed.autograd import Op, Tensor
+import numpy as np
+
+from nnmed.autograd import Notation, Op, Tensor, made_when_read
+from nnmed.backend.arrays import to_device
 from nnmed.backend.random import draw_key
 from nnmed.errors import UsageError
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, reject_inplace
+
+
+def _notation(shape, bits, p) -> Notation:
+    """Return what the symbols in formulas with a mask stand for; i numbers all elements."""
+
+    def mask():
+        ones = np.ones(shape)
+        return select("activation", ones).dropout_grad(ones, to_device(bits, "cpu"), 0.0).ravel()
+
+    return Notation({"m": made_when_read(mask), "p": p}, views={"x": np.ravel, "y": np.ravel})
 
 
 class Dropout(Op):
@@ -31,6 +44,9 @@ class Dropout(Op):
     def __init__(self, p: float, key: tuple[int, int]):
         self.p, self.key = p, key
 
+    def notation(self):
+        return _notation(self.input_shapes[0], self.kept["bits"], self.p)
+
     def forward(self, x):
         y, bits = select("activation", x).dropout(x, self.p, self.key)
         self.keep(bits=bits)
@@ -51,6 +67,9 @@ class DropoutGrad(Op):
 
     def __init__(self, p: float, bits):
         self.p, self.bits = p, bits
+
+    def notation(self):
+        return _notation(self.input_shapes[0], self.bits, self.p)
 
     def forward(self, x):
         return select("activation", x).dropout_grad(x, self.bits, self.p)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor
 from nnmed.backend.arrays import array_module, in_memory_order
 from nnmed.errors import DTypeError
 from nnmed.kernels.elementwise import apply, elementwise
@@ -145,6 +145,9 @@ class PowScalar(FusedOnGpu):
 
     def __init__(self, exponent: float):
         self.exponent = exponent
+
+    def notation(self):
+        return Notation(values={"p": self.exponent})
 
     def forward(self, x):
         self.keep(inputs=(0,))

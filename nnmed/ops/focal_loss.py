@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype, is_checked
 from nnmed.ops.binary_cross_entropy import softplus_of_minus
-from nnmed.ops.cross_entropy import PROBABILITY, per_row, target_rows
+from nnmed.ops.cross_entropy import PROBABILITY, class_notation, per_row, target_rows
 from nnmed.ops.elementwise import exp
 from nnmed.ops.label_map import segmentation
 from nnmed.ops.loss_base import TO_ELEMENT, OnePassLoss, check_reduction, reduced
@@ -42,6 +43,10 @@ class Focal(OnePassLoss):
 
     def __init__(self, weight, gamma: float, reduction: str):
         self.weight, self.gamma, self.reduction = weight, gamma, reduction
+
+    def notation(self):
+        usual = class_notation(self, -1)
+        return replace(usual, values={**usual.values, r"\gamma": self.gamma})
 
     def forward(self, input, target):
         return self.in_one_pass(input, target)

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from nnmed import kernels
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels.resample.windows import Windows
 from nnmed.ops.arguments import as_tensor, check_positive, check_same_dtype, pair
 from nnmed.ops.pictures import pictures
 from nnmed.ops.shape import reshape
 
-_WINDOW = r"_{nc,\,is+ud-p,\,js+vd-p}"
-# The windows and taps that meet pixel (a, b).
-_MEET = r"\sum_{(i,u):\,is+ud-p=a} \sum_{(j,v):\,js+vd-p=b} "
+# In formulas i, u and a are positions: (row, column).
+_WINDOW = r"_{nc,\,is+ud-p}"
+# The windows and taps that meet pixel a.
+_MEET = r"\sum_{(i,u):\,is+ud-p=a} "
+
+
+def _notation(windows: Windows, size, columns: str) -> Notation:
+    """Return how formulas are read; a picture's windows i stand in columns (c, u)."""
+    counts = windows.counts(size)
+
+    def apart(array):
+        return array.reshape(len(array), -1, *windows.kernel, *counts)
+
+    values = {"s": windows.stride, "d": windows.dilation, "p": windows.padding}
+    return Notation(
+        {symbol: np.array(number) for symbol, number in values.items()},
+        views={columns: apart},
+        positions=dict.fromkeys("iua", len(counts)),
+    )
 
 
 class Unfold(Op):
@@ -24,15 +42,18 @@ class Unfold(Op):
     dx[n,c,a,b] = sum of dy[n, (c,u,v), (i,j)]   where i*s+u*d-p = a, j*s+v*d-p = b
     """
 
-    forward_latex = r"y_{n,\,(c,u,v),\,(i,j)} = x" + _WINDOW
+    forward_latex = r"y_{n,\,(c,u),\,i} = x" + _WINDOW
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_{ncab}} = "
+        "x": r"\frac{\partial L}{\partial x_{nca}} = "
         + _MEET
-        + r"\frac{\partial L}{\partial y_{n,\,(c,u,v),\,(i,j)}}"
+        + r"\frac{\partial L}{\partial y_{n,\,(c,u),\,i}}"
     }
 
     def __init__(self, windows: Windows):
         self.windows = windows
+
+    def notation(self):
+        return _notation(self.windows, self.input_shapes[0][2:], "y")
 
     def forward(self, x):
         return kernels.select("resample", x).unfold(x, self.windows)
@@ -51,14 +72,17 @@ class Fold(Op):
     dx[n, (c,u,v), (i,j)] = dy[n,c, i*s+u*d-p, j*s+v*d-p]
     """
 
-    forward_latex = r"y_{ncab} = " + _MEET + r"x_{n,\,(c,u,v),\,(i,j)}"
+    forward_latex = r"y_{nca} = " + _MEET + r"x_{n,\,(c,u),\,i}"
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_{n,\,(c,u,v),\,(i,j)}} = "
+        "x": r"\frac{\partial L}{\partial x_{n,\,(c,u),\,i}} = "
         r"\frac{\partial L}{\partial y" + _WINDOW + r"}"
     }
 
     def __init__(self, windows: Windows, size):
         self.windows, self.size = windows, size
+
+    def notation(self):
+        return _notation(self.windows, self.size, "x")
 
     def forward(self, x):
         return kernels.select("resample", x).fold(x, self.windows, self.size)

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nnmed import kernels
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor, made_when_read
 from nnmed.backend.arrays import array_module, to_device
 from nnmed.errors import ShapeError, UsageError
 from nnmed.ops.arguments import as_tensor, check_same_dtype, is_checked, sequence
@@ -55,6 +55,9 @@ class Sample(Op):
 
     def __init__(self, index):
         self.index = index
+
+    def notation(self):
+        return Notation({"r": made_when_read(lambda: to_device(self.index, "cpu"))})
 
     def forward(self, x, weight):
         self.keep(inputs=[i for i in (0, 1) if self.needs[1 - i]])
@@ -89,6 +92,9 @@ class SampleInputGrad(Op):
     def __init__(self, index, size):
         self.index, self.size = index, size
 
+    def notation(self):
+        return Notation({"r": made_when_read(lambda: to_device(self.index, "cpu"))})
+
     def forward(self, x, weight):
         self.keep(inputs=[i for i in (0, 1) if self.needs[1 - i]])
         kernel = kernels.select("resample", x, weight)
@@ -122,6 +128,9 @@ class SampleWeightGrad(Op):
 
     def __init__(self, index):
         self.index = index
+
+    def notation(self):
+        return Notation({"r": made_when_read(lambda: to_device(self.index, "cpu"))})
 
     def forward(self, y, x):
         self.keep(inputs=[i for i in (0, 1) if self.needs[1 - i]])

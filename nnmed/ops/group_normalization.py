@@ -6,6 +6,8 @@ with one channel a group; there is no op of its own.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nnmed import kernels
@@ -19,6 +21,7 @@ from nnmed.ops.normalization import (
     DY,
     affine_gradients,
     affine_inputs,
+    affine_notation,
     batch_norm,
     check_buffers,
     check_lengths,
@@ -60,6 +63,12 @@ class GroupNorm(Op):
     def __init__(self, groups: int, eps: float):
         self.groups, self.eps = groups, eps
         self.moments = None
+
+    def notation(self):
+        _, channels, *places = self.input_shapes[0]
+        members = channels // self.groups
+        groups = np.arange(channels) // members
+        return affine_notation(self, {"m": members * math.prod(places), "G": groups})
 
     def forward(self, x, weight=None, bias=None):
         kernel = kernels.select("normalization", x)

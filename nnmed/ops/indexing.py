@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from nnmed import kernels
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor, made_when_read
 from nnmed.backend import determinism
 from nnmed.backend.arrays import (
     array_module,
@@ -19,6 +19,17 @@ from nnmed.backend.arrays import (
 )
 from nnmed.errors import OutOfRangeError, ShapeError
 from nnmed.ops.arguments import as_tensor
+
+
+def _notation(index, shape) -> Notation:
+    """Return how formulas are read that number all elements in row-major order."""
+    parts = index if isinstance(index, tuple) else (index,)
+
+    def picked():
+        here = tuple([to_device(part, "cpu") if is_array(part) else part for part in parts])
+        return np.arange(prod(shape)).reshape(shape)[here].ravel()
+
+    return Notation({"i": made_when_read(picked)}, views={"x": np.ravel, "y": np.ravel})
 
 
 class GetItem(Op):
@@ -33,6 +44,9 @@ class GetItem(Op):
 
     def __init__(self, index):
         self.index = index
+
+    def notation(self):
+        return _notation(self.index, self.input_shapes[0])
 
     def forward(self, x):
         self.channels_last = is_channels_last(x)
@@ -61,6 +75,9 @@ class AddAt(Op):
 
     def __init__(self, index, shape, channels_last: bool = False):
         self.index, self.shape, self.channels_last = index, shape, channels_last
+
+    def notation(self):
+        return _notation(self.index, self.shape)
 
     def forward(self, x):
         xp, repeats = array_module(x), determinism.may_repeat(self.index)

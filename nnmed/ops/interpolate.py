@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from nnmed import kernels
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels.resample.taps import (
     antialiased_taps,
@@ -44,14 +44,22 @@ class Interpolate(Op):
     Cubic: four. Area: the mean over the pixels that the output covers.
     """
 
-    forward_latex = r"y_{ncij} = \sum_{k,l} A_{ik} B_{jl}\, x_{nckl}"
+    forward_latex = r"y_{nci} = \sum_k x_{nck} \prod_a A^{(a)}_{i_a k_a}"
     backward_latex = {
-        "x": r"\frac{\partial L}{\partial x_{nckl}} = "
-        r"\sum_{i,j} A_{ik} B_{jl}\, \frac{\partial L}{\partial y_{ncij}}"
+        "x": r"\frac{\partial L}{\partial x_{nck}} = "
+        r"\sum_i \frac{\partial L}{\partial y_{nci}} \prod_a A^{(a)}_{i_a k_a}"
     }
 
     def __init__(self, taps):
         self.taps = taps
+
+    def notation(self):
+        axes = len(self.taps)
+        return Notation(
+            {"A": [taps.matrix() for taps in self.taps]},
+            ranges={"a": axes},
+            positions={"i": axes, "k": axes},
+        )
 
     def forward(self, x):
         return kernels.select("resample", x).interpolate(x, self.taps)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from nnmed import kernels
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor
 from nnmed.errors import ShapeError
 from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype
 from nnmed.ops.normalization import affine_inputs
@@ -50,6 +50,14 @@ class LayerNorm(Op):
 
     def __init__(self, eps: float):
         self.eps = eps
+
+    def notation(self):
+        absent = dict([(r"\gamma", 1), (r"\beta", 0)][len(self.input_shapes) - 1 :])
+        return Notation(
+            {r"\epsilon": self.eps, "D": self.input_shapes[0][1], **absent},
+            symbols={"weight": r"\gamma", "bias": r"\beta"},
+            ranges={"j": self.input_shapes[0][1]},
+        )
 
     def forward(self, x, weight=None, bias=None):
         kernel = kernels.select("normalization", x)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels.einsum import einsum as sum_products
 from nnmed.kernels.matmul import matmul as product
@@ -26,6 +27,9 @@ class MatMul(Op):
         "a": r"\frac{\partial L}{\partial A} = " + _DY + r"\, B^{\mathsf{T}}",
         "b": r"\frac{\partial L}{\partial B} = A^{\mathsf{T}}\, " + _DY,
     }
+
+    def notation(self):
+        return Notation(symbols={"a": "A", "b": "B"})
 
     def forward(self, a, b):
         self.keep(inputs=[i for i in (0, 1) if self.needs[1 - i]])
@@ -54,6 +58,10 @@ class Linear(Op):
         "weight": r"\frac{\partial L}{\partial W} = \left(" + _DY + r"\right)^{\mathsf{T}} X",
         "bias": r"\frac{\partial L}{\partial b_j} = \sum_i \frac{\partial L}{\partial Y_{ij}}",
     }
+
+    def notation(self):
+        no_bias = {} if len(self.input_shapes) > 2 else {"b": 0}
+        return Notation(no_bias, symbols={"x": "X", "weight": "W"})
 
     def forward(self, x, weight, bias=None):
         self.keep(inputs=[i for i in (0, 1) if self.needs[1 - i]])
@@ -96,6 +104,25 @@ class Einsum(Op):
 
     def __init__(self, labels: list[str], output: str):
         self.labels, self.output_labels = labels, output
+
+    def notation(self):
+        known = sorted({label for own in self.labels for label in own})
+        places = [
+            np.array([known.index(label) for label in own], int)
+            for own in (self.output_labels, *self.labels)
+        ]
+        lengths = dict(zip("".join(self.labels), itertools.chain(*self.input_shapes)))
+
+        def shape_of_j(indices):  # those of operand m, or else of the output
+            own = self.labels[indices["m"]] if "m" in indices else self.output_labels
+            return tuple([lengths[label] for label in own])
+
+        operands = len(self.labels)
+        every = tuple([lengths[label] for label in known])
+        return Notation(
+            {"O": places[0], "L": lambda k: places[1 + k]},
+            ranges={"i": every, "j": shape_of_j, "k": operands, "m": operands},
+        )
 
     def forward(self, *arrays):
         # The gradient of an operand is made of all the others.

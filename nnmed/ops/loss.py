@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from nnmed.ops.loss_base import (
     OnePassLoss,
     check_reduction,
     common_shape,
+    pair_notation,
     per_element,
     reduced,
 )
@@ -37,6 +39,9 @@ class PairLoss(OnePassLoss):
 
     def __init__(self, reduction: str):
         self.reduction = reduction
+
+    def notation(self):
+        return pair_notation(self)
 
     def fused_backward(self, dy):
         dx = self.input_gradient(dy)
@@ -115,6 +120,10 @@ class SmoothL1Loss(PairLoss):
 
     def __init__(self, reduction: str, beta: float):
         self.reduction, self.beta = reduction, beta
+
+    def notation(self):
+        usual = super().notation()
+        return replace(usual, values={**usual.values, r"\beta": self.beta})
 
     def forward(self, input, target):
         return self.in_one_pass(input, target)

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import math
+import re
+from functools import partial
+
 import numpy as np
 
-from nnmed.autograd import Op, Tensor
-from nnmed.backend.arrays import array_module, is_array
+from nnmed.autograd import Notation, Op, Tensor, made_when_read
+from nnmed.backend.arrays import array_module, is_array, to_device
 from nnmed.errors import GradientError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.reduction import mean, sum
 
 REDUCTIONS = ("none", "mean", "sum")
-# In formulas y = reduce_i of the losses of all i: their mean, their sum, or each by itself. This
-# is the gradient of one of them; n is the divisor of the mean, else 1.
-TO_ELEMENT = r"\frac{1}{n} \frac{\partial L}{\partial y}\, "
+# In formulas y = reduce_i of the losses of all i: their mean, their sum, or each by itself. The
+# last is the gradient of one of them; n is the divisor of the mean, else 1.
+_REDUCE = r"\operatorname*{reduce}_i"
+_SHARE, _DY = r"\frac{1}{n} ", r"\frac{\partial L}{\partial y}"
+TO_ELEMENT = _SHARE + _DY + r"\, "
+
+
+def pair_notation(op, **weights) -> Notation:
+    """Return how the formulas of a loss of pairs are read; i numbers all elements.
+
+    `weights` are the symbols of weights, of which each is a number for every element or None.
+    """
+    shape = op.input_shapes[0]
+    values = {"n": math.prod(shape), **dict.fromkeys(weights, 1)}
+    for symbol, weight in weights.items():
+        if weight is not None:
+            values[symbol] = made_when_read(partial(_every, weight, shape))
+    every = dict.fromkeys("xt" if op.reduction != "none" else "xty", np.ravel)
+    return Notation(values, views=every)
+
+
+def _every(weight, shape):
+    """Return a weight for each element of a shape, in a row."""
+    return np.broadcast_to(to_device(weight, "cpu"), shape).ravel()
 
 
 class OnePassLoss(Op):
@@ -27,6 +52,20 @@ class OnePassLoss(Op):
     def evaluate(self, input, target, gradient: bool):
         """Return the loss and, if `gradient`, its gradient by the input for dy = 1."""
         raise TypeError(f"{self.name} defines no evaluate")
+
+    reduction = "mean"
+
+    def latex(self):
+        forward, backward = super().latex()
+        return self._reduced(forward), {n: self._reduced(latex) for n, latex in backward.items()}
+
+    def _reduced(self, latex: str) -> str:
+        """Return a formula of the op with its reduction put in."""
+        fold = {"mean": r"\frac{1}{n} \sum_i", "sum": r"\sum_i", "none": ""}[self.reduction]
+        latex = latex.replace(_REDUCE, fold)
+        if self.reduction == "none":
+            latex = re.sub(r"^y = ", "y_i = ", latex.replace(_DY, _DY.replace("y", "y_i")))
+        return latex if self.reduction == "mean" else latex.replace(_SHARE, "")
 
     def in_one_pass(self, input, target):
         """Return the loss, and keep the gradient if it is wanted."""

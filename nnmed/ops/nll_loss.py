@@ -7,7 +7,13 @@ import math
 from nnmed.autograd import Tensor
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, check_same_dtype
-from nnmed.ops.cross_entropy import check_classes, check_indices, per_row, target_rows
+from nnmed.ops.cross_entropy import (
+    check_classes,
+    check_indices,
+    class_notation,
+    per_row,
+    target_rows,
+)
 from nnmed.ops.loss_base import TO_ELEMENT, OnePassLoss, array_of, check_reduction, constant
 from nnmed.ops.shape import reshape, unsqueeze
 
@@ -26,6 +32,9 @@ class NLL(OnePassLoss):
 
     def __init__(self, weight, ignore_index: int, reduction: str):
         self.weight, self.ignore_index, self.reduction = weight, ignore_index, reduction
+
+    def notation(self):
+        return class_notation(self, self.ignore_index)
 
     def forward(self, input, target):
         return self.in_one_pass(input, target)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nnmed import kernels
-from nnmed.autograd import Op, Tensor
-from nnmed.backend.arrays import array_module
+from nnmed.autograd import Notation, Op, Tensor
+from nnmed.backend.arrays import array_module, to_device
 from nnmed.errors import DeviceError, GradientError, ShapeError, UsageError
 from nnmed.ops.arguments import as_tensor, check_numbers, check_same_dtype
 from nnmed.ops.reduction import mean, sum
@@ -34,6 +36,20 @@ def _ending_in_relu(forward: str) -> str:
 def _through_relu(backward: dict) -> dict:
     passed = r", \quad g_{nci} = " + DY + r"\, [\,y_{nci} > 0\,]"
     return {name: formula.replace(DY, "g_{nci}") + passed for name, formula in backward.items()}
+
+
+def affine_notation(op: Op, values: dict) -> Notation:
+    """Return what the symbols of a normalisation stand for; i is a place in an image."""
+    absent = dict([(r"\gamma", 1), (r"\beta", 0)][len(op.input_shapes) - 1 :])
+
+    def places(array):
+        return array.reshape(*array.shape[:2], -1)
+
+    return Notation(
+        {r"\epsilon": op.eps, **absent, **values},
+        symbols={"weight": r"\gamma", "bias": r"\beta"},
+        views={"x": places, "y": places},
+    )
 
 
 class _EndsInRelu:
@@ -71,6 +87,10 @@ class BatchNorm(Op):
     def __init__(self, eps: float):
         self.eps = eps
         self.moments = None
+
+    def notation(self):
+        n, _, *places = self.input_shapes[0]
+        return affine_notation(self, {"m": n * math.prod(places)})
 
     def forward(self, x, weight=None, bias=None):
         kernel = kernels.select("normalization", x)
@@ -125,6 +145,10 @@ class BatchNormInference(Op):
     def __init__(self, running_mean, running_var, eps: float):
         # Copies: the running statistics may be updated before backward comes.
         self.moments, self.eps = (running_mean.copy(), running_var.copy()), eps
+
+    def notation(self):
+        mean, var = (to_device(moment, "cpu") for moment in self.moments)
+        return affine_notation(self, {r"\mu": mean, r"\sigma^2": var})
 
     def forward(self, x, weight=None, bias=None):
         self.keep(inputs=(0,) if weight is None else (0, 1), output=self.relu)

@@ -8,13 +8,34 @@ from collections.abc import Iterable
 import numpy as np
 
 from nnmed import kernels
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor
 from nnmed.errors import ShapeError, UsageError
 from nnmed.ops.arguments import as_tensor, check_numbers
 from nnmed.ops.elementwise import clone
 from nnmed.ops.shape import reshape
 
-_MODES = ("constant", "reflect", "replicate", "circular")
+# Of each mode, what r_i is.
+_READ = {
+    "constant": "i - b",
+    "reflect": "n - 1 - |n - 1 - |i - b||",
+    "replicate": r"\min(\max(i - b, 0), n - 1)",
+    "circular": r"i - b - m \lfloor \tfrac{i - b - s}{m} \rfloor",
+}
+_MODES = tuple(_READ)
+
+
+def _latex(op):
+    """Return the formulas of an op, with that of r_i."""
+    forward, backward = Op.latex(op)
+    return rf"{forward}, \quad r_i = {_READ[op.mode]}", backward
+
+
+def _notation(shape, widths, **values) -> Notation:
+    """Return what the symbols stand for where an array of a shape is padded."""
+    n, before, after = np.array(shape), *np.array(widths).T
+    values |= {"n": n, "b": before, "s": np.maximum(-before, 0)}
+    values["m"] = n + np.minimum(before, 0) + np.minimum(after, 0)
+    return Notation(values, positions={"i": len(shape), "k": len(shape)})
 
 
 class Pad(Op):
@@ -38,6 +59,12 @@ class Pad(Op):
     def __init__(self, widths, mode, value):
         self.widths, self.mode, self.value = widths, mode, value
 
+    def latex(self):
+        return _latex(self)
+
+    def notation(self):
+        return _notation(self.input_shapes[0], self.widths, v=self.value)
+
     def forward(self, x):
         return kernels.select("resample", x).pad(x, self.widths, self.mode, self.value)
 
@@ -60,6 +87,13 @@ class PadInputGrad(Op):
 
     def __init__(self, widths, mode):
         self.widths, self.mode = widths, mode
+
+    def latex(self):
+        return _latex(self)
+
+    def notation(self):
+        shape = [n - sum(pair) for n, pair in zip(self.input_shapes[0], self.widths)]
+        return _notation(shape, self.widths)
 
     def forward(self, x):
         return kernels.select("resample", x).pad_input_grad(x, self.widths, self.mode)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import NamedTuple
 
 import numpy as np
 
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor
 from nnmed.backend.arrays import array_module, in_memory_order
 from nnmed.backend.products import channel_sums
 from nnmed.errors import DTypeError, ShapeError, UsageError
@@ -25,14 +26,41 @@ class ValuesAndIndices(NamedTuple):
     indices: Tensor
 
 
-class Sum(Op):
+class _Reduction(Op):
+    """What the ops share: the dimensions that are left out, and how their formulas are read."""
+
+    def __init__(self, dims, keepdim: bool):
+        self.dims, self.keepdim = dims, keepdim
+
+    def latex(self):
+        if len(self.dims) < len(self.input_shapes[0]):
+            return super().latex()
+        forward, backward = super().latex()  # of all elements: no index is kept
+        return _without_j(forward), {name: _without_j(latex) for name, latex in backward.items()}
+
+    def notation(self):
+        kept = [dim for dim in range(len(self.input_shapes[0])) if dim not in self.dims]
+        lengths = [self.input_shapes[0][dim] for dim in kept]
+
+        def apart(x):
+            x = x.transpose(*self.dims, *kept)
+            return x.reshape(-1, math.prod(lengths)) if kept else x.ravel()
+
+        return Notation(
+            {"n": math.prod([self.input_shapes[0][dim] for dim in self.dims])},
+            views={"x": apart, "y": np.ravel if kept else np.squeeze},
+        )
+
+
+def _without_j(latex: str) -> str:
+    return re.sub(r"_j|_\{(\w)j\}", lambda found: f"_{found[1]}" if found[1] else "", latex)
+
+
+class Sum(_Reduction):
     """y = sum of x over some dimensions,   dx = dy repeated over them"""
 
     forward_latex = r"y_j = \sum_i x_{ij}"
     backward_latex = {"x": r"\frac{\partial L}{\partial x_{ij}} = \frac{\partial L}{\partial y_j}"}
-
-    def __init__(self, dims, keepdim: bool):
-        self.dims, self.keepdim = dims, keepdim
 
     def forward(self, x):
         if x.ndim == 4 and self.dims == (0, 2, 3) and x.dtype.kind == "f":
@@ -52,7 +80,7 @@ class Sum(Op):
         return int(np.prod(inputs[0], dtype=np.int64))
 
 
-class Mean(Op):
+class Mean(_Reduction):
     """y = (1/n) sum of x over some dimensions,   dx = dy / n repeated over them"""
 
     forward_latex = r"y_j = \frac{1}{n} \sum_i x_{ij}"
@@ -60,9 +88,6 @@ class Mean(Op):
         "x": r"\frac{\partial L}{\partial x_{ij}} = "
         r"\frac{1}{n} \frac{\partial L}{\partial y_j}"
     }
-
-    def __init__(self, dims, keepdim: bool):
-        self.dims, self.keepdim = dims, keepdim
 
     def forward(self, x):
         self.count = math.prod([x.shape[d] for d in self.dims])
@@ -84,7 +109,7 @@ class Mean(Op):
         return int(np.prod(inputs[0], dtype=np.int64))
 
 
-class Extremum(Op):
+class Extremum(_Reduction):
     """y = max (or min) of x over some dimensions,   dx = dy [x = y] / number of ties
 
     All elements that attain the extremum share the gradient equally.
@@ -99,7 +124,14 @@ class Extremum(Op):
     }
 
     def __init__(self, largest: bool, dims, keepdim: bool):
-        self.largest, self.dims, self.keepdim = largest, dims, keepdim
+        super().__init__(dims, keepdim)
+        self.largest = largest
+
+    def latex(self):
+        forward, backward = super().latex()
+        forward, _ = forward.split(r", \quad")
+        name = r"\max" if self.largest else r"\min"
+        return forward.replace(r"\operatorname*{ext}", name), backward
 
     def forward(self, x):
         y = (x.max if self.largest else x.min)(axis=self.dims, keepdims=True)

@@ -15,8 +15,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from nnmed.autograd import Op, Tensor
-from nnmed.backend.arrays import array_module
+from nnmed.autograd import Notation, Op, Tensor
+from nnmed.backend.arrays import array_module, to_device
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
 from nnmed.ops.activation import sigmoid
@@ -279,6 +279,16 @@ class Overlap(Op):
 
     def __init__(self, labels, kept, squared: bool):
         self.labels, self.kept_pixels, self.squared = labels, kept, squared
+
+    def notation(self):
+        def flat(array):  # (N, H, W) as (N, pixels)
+            return to_device(array, "cpu").reshape(len(array), -1)
+
+        kept = 1 if self.kept_pixels is None else flat(self.kept_pixels)
+        return Notation(
+            {"t": flat(self.labels), "k": kept, "q": 2 if self.squared else 1},
+            views={"p": lambda p: p.reshape(*p.shape[:2], -1)},
+        )
 
     def forward(self, p):
         self.keep(inputs=(0,))

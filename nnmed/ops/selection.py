@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor
 from nnmed.backend.arrays import in_memory_order
 from nnmed.errors import UsageError
 from nnmed.ops.arguments import as_float, as_tensor, broadcast_shapes, operands, plain_number
@@ -67,6 +69,10 @@ class Clip(Op):
     def __init__(self, low: float | None, high: float | None):
         self.low, self.high = low, high
 
+    def notation(self):
+        low = -math.inf if self.low is None else self.low
+        return Notation(values={"l": low, "h": math.inf if self.high is None else self.high})
+
     def forward(self, x):
         self.keep(inside=in_memory_order(self._is_inside, x))
         return in_memory_order(lambda x: np.clip(x, self.low, self.high), x)
@@ -89,6 +95,9 @@ class Where(Op):
 
     forward_latex = r"y = c\, a + (1 - c)\, b, \quad c \in \{0, 1\}"
     backward_latex = {"a": _BY_A + r"\, c", "b": _BY_B + r"\, (1 - c)"}
+
+    def notation(self):
+        return Notation(symbols={"condition": "c"})
 
     def forward(self, condition, a, b):
         self.keep(inputs=(0,))

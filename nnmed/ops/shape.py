@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor
 from nnmed.backend.arrays import array_module, empty_channels_last, is_channels_last, nhwc
 from nnmed.errors import ShapeError
 from nnmed.ops.arguments import (
@@ -34,6 +34,9 @@ class Reshape(Op):
     def __init__(self, shape):
         self.shape = shape
 
+    def notation(self):
+        return Notation(views={"x": np.ravel, "y": np.ravel})
+
     def forward(self, x):
         return x.reshape(self.shape)
 
@@ -56,6 +59,9 @@ class Permute(Op):
     def __init__(self, dims):
         self.dims = dims
 
+    def notation(self):
+        return Notation({r"\pi": np.array(self.dims, int)}, ranges={"i": self.input_shapes[0]})
+
     def forward(self, x):
         return x.transpose(self.dims)
 
@@ -72,6 +78,30 @@ class Permute(Op):
         return 0
 
 
+def _of_one(op: Op, shape):
+    """Return the formulas of an op that repeats or sums; j is left out if there is one element."""
+    forward, backward = Op.latex(op)
+    if math.prod(shape) != 1:
+        return forward, backward
+    return forward.replace("_{ij}", "_i").replace("_{j}", ""), {
+        name: formula.replace("_{ij}", "_i").replace("_{j}", "")
+        for name, formula in backward.items()
+    }
+
+
+def _repeated(shape, repeated_shape, small: str, large: str) -> Notation:
+    """Return how formulas are read in which element j of the small array is at all (i, j)."""
+    dims = _repeated_dims(shape, repeated_shape)
+    count = math.prod(shape)
+
+    def apart(array):
+        kept = [dim for dim in range(array.ndim) if dim not in dims]
+        array = array.transpose(*dims, *kept)
+        return array.reshape(-1) if count == 1 else array.reshape(-1, count)
+
+    return Notation(views={small: np.squeeze if count == 1 else np.ravel, large: apart})
+
+
 class BroadcastTo(Op):
     """y = x repeated along some dimensions;   dx = sum of dy over the repetitions"""
 
@@ -83,6 +113,12 @@ class BroadcastTo(Op):
 
     def __init__(self, shape):
         self.shape = shape
+
+    def latex(self):
+        return _of_one(self, self.input_shapes[0])
+
+    def notation(self):
+        return _repeated(self.input_shapes[0], self.shape, small="x", large="y")
 
     def forward(self, x):
         return np.broadcast_to(x, self.shape)
@@ -108,6 +144,12 @@ class SumTo(Op):
     def __init__(self, shape):
         self.shape = shape
 
+    def latex(self):
+        return _of_one(self, self.shape)
+
+    def notation(self):
+        return _repeated(self.shape, self.input_shapes[0], small="y", large="x")
+
     def forward(self, x):
         return _sum_to(x, self.shape)
 
@@ -119,9 +161,14 @@ class SumTo(Op):
 
 
 def _sum_to(x, shape):
-    extra = x.ndim - len(shape)
-    ones = [i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1]
-    return x.sum(axis=(*range(extra), *ones), keepdims=True).reshape(shape)
+    return x.sum(axis=_repeated_dims(shape, x.shape), keepdims=True).reshape(shape)
+
+
+def _repeated_dims(shape, repeated_shape) -> tuple[int, ...]:
+    """Return the dimensions along which an array of a shape was repeated."""
+    extra = len(repeated_shape) - len(shape)
+    ones = [i + extra for i, n in enumerate(shape) if n == 1 and repeated_shape[i + extra] != 1]
+    return (*range(extra), *ones)
 
 
 class Concatenate(Op):
@@ -137,6 +184,21 @@ class Concatenate(Op):
 
     def __init__(self, dim: int):
         self.dim = dim
+
+    def notation(self):
+        lengths = [shape[self.dim] for shape in self.input_shapes]
+
+        def along(arrays):  # the formula speaks of the joined dimension alone
+            if isinstance(arrays, list):
+                return list(map(along, arrays))
+            return np.moveaxis(arrays, self.dim, -1).reshape(-1, arrays.shape[self.dim])
+
+        return Notation(
+            {"o": np.cumsum([0, *lengths[:-1]])},
+            views={"x": along, "y": along},
+            ranges={"k": len(lengths), "i": lambda indices: lengths[indices["k"]]},
+            rows=True,
+        )
 
     def forward(self, *arrays):
         if not all(map(_is_picture, arrays)):

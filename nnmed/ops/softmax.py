@@ -6,11 +6,21 @@ import math
 
 import numpy as np
 
-from nnmed.autograd import Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor
 from nnmed.backend.arrays import array_module
 from nnmed.kernels import select
 from nnmed.ops.arguments import as_tensor, cast, check_same_dtype, dimension
 from nnmed.ops.elementwise import exp
+
+
+def _of_one_row(dim: int) -> Notation:
+    """Return how formulas are read that speak of one row along a dimension."""
+
+    def rows(array):
+        array = np.moveaxis(np.atleast_1d(array), dim, -1)
+        return array.reshape(-1, array.shape[-1])
+
+    return Notation(views={"x": rows, "y": rows}, rows=True)
 
 
 class Softmax(Op):
@@ -24,6 +34,9 @@ class Softmax(Op):
 
     def __init__(self, dim: int):
         self.dim = dim
+
+    def notation(self):
+        return _of_one_row(self.dim)
 
     def forward(self, x):
         self.keep(output=True)
@@ -51,6 +64,9 @@ class LogSoftmax(Op):
 
     def __init__(self, dim: int):
         self.dim = dim
+
+    def notation(self):
+        return _of_one_row(self.dim)
 
     def forward(self, x):
         self.keep(output=True)

@@ -15,9 +15,10 @@ import pytest
 
 import nnmed.ops
 from nnmed.autograd import Op
+from nnmed.explain.formula.parser import parse
+from nnmed.explain.formula.scope import Scope, definition
+from nnmed.explain.formula.terms import FormulaError
 from tests.ops.formulas.all_cases import CASES
-from tests.ops.formulas.parser import FormulaError, parse
-from tests.ops.formulas.scope import Scope, definition
 
 for module in pkgutil.iter_modules(nnmed.ops.__path__):
     importlib.import_module(f"nnmed.ops.{module.name}")
@@ -65,28 +66,15 @@ def test_every_op_has_a_case():
 
 @by_name
 def test_formulas_equal_the_code(case):
-    op = case.op()
-    case.check(op.forward_latex, op.backward_latex)
-    case.check(op.forward_latex, op.backward_latex, create_graph=True)
+    case.check()
+    case.check(create_graph=True)
 
 
 @by_name
 def test_a_wrong_sign_is_seen(case):
-    op = case.op()
-    for name in ("forward", *op.backward_latex):
+    for name in {"forward", *case.op().backward_latex} & {"forward", *case.inputs}:
         with pytest.raises(AssertionError):
-            _check_changed(case, name, _negative)
-
-
-def _check_changed(case, name, change):
-    """Check the case with one of its formulas changed."""
-    op = case.op()
-    forward, backward = op.forward_latex, dict(op.backward_latex)
-    if name == "forward":
-        forward = change(forward)
-    else:
-        backward[name] = change(backward[name])
-    case.check(forward, backward)
+            case.check(name, _negative)
 
 
 def _negative(formula: str) -> str:
@@ -101,11 +89,11 @@ def _negative(formula: str) -> str:
         ("Conv-groups1", "forward", "is+ud-p", "is+ud+p"),
         ("Conv-groups2", "weight", "is+ud-p", "is+u-p"),
         ("ConvTranspose-groups1", "forward", "is+ud-p", "i+ud-p"),
-        ("Unfold", "x", "js+vd-p", "js+vd"),
-        ("MaxPool2d", "x", "js+vd-p", "js+vd"),
-        ("AvgPool2d-padFalse", "x", r"\frac{1}{q_{ij}}", r"\frac{1}{q_{ji}}"),
+        ("Unfold", "x", "is+ud-p", "is+ud"),
+        ("MaxPool2d", "x", "is+ud-p", "is+ud"),
+        ("AvgPool2d-padFalse", "x", r"\frac{1}{q_i}", r"\frac{1}{q_u}"),
         ("AdaptiveMaxPool2d", "forward", "(i+1)H", "iH + 1"),
-        ("AdaptiveAvgPool2d", "forward", r"\frac{1}{|R_{ij}|}", r"\frac{1}{O P}"),
+        ("AdaptiveAvgPool2d", "forward", r"\frac{1}{|R_i|}", r"\frac{1}{O_0}"),
         ("BatchNorm", "x", r"\frac{\hat{x}_{nci}}{m}", r"\hat{x}_{nci}"),
         ("GroupNorm", "x", "G_k=G_c", "k=c"),
         ("LayerNorm", "forward", r"(x_{ri} - \mu_r)^2", r"x_{ri}^2"),
@@ -125,8 +113,8 @@ def _negative(formula: str) -> str:
         ("Dropout", "forward", "(1-p)", "(1-p/2)"),
         ("Selu", "forward", "1.0507", "1.0517"),
         ("Where", "forward", r"\{0, 1\}", r"\{0, 2\}"),
-        ("Extremum-max", "x", r"\sum_k [x_{kj} = y_j]", "1"),
-        ("Interpolate", "x", "B_{jl}", "B_{jk}"),
+        ("Extremum-max-kept", "x", r"\sum_k [x_{kj} = y_j]", "1"),
+        ("Interpolate", "x", "i_a k_a", "k_a i_a"),
         ("Permute", "x", r"i_\pi", "i"),
         ("Concatenate", "arrays", "o_k+i", "o_k+i+1"),
         ("GetItem", "x", "i_k=j", "i_k=j+1"),
@@ -141,7 +129,7 @@ def test_a_wrong_factor_index_or_condition_is_seen(case, name, right, wrong):
         return formula.replace(right, wrong)
 
     with pytest.raises((AssertionError, FormulaError)):
-        _check_changed(found, name, change)
+        found.check(name, change)
 
 
 @pytest.mark.parametrize(
@@ -173,14 +161,14 @@ def test_notation_is_read_as_in_textbooks(formula, value):
     x = np.array([[1, 2], [3, 4]])
     equations = parse(formula)
     definitions = dict(map(definition, equations[1:]))
-    scope = Scope({"a": 4, "b": 2, "x": x}, definitions, {"i": 3, "j": 2})
-    assert equations[0].operands[1].value(scope) == pytest.approx(value)
+    scope = Scope({"x": x}, {"a": 4, "b": 2}, definitions, {"i": 3, "j": 2})
+    assert equations[0].operands[1].read(scope).value == pytest.approx(value)
 
 
 @pytest.mark.parametrize(
     "formula", ["y = (1", r"y = \frac{1}{", "y = 1)", "y = +", "y = q", "y = \\sum_q 1", "y = x_0"]
 )
 def test_what_cannot_be_read_is_an_error(formula):
-    scope = Scope({"x": np.zeros((2, 2))}, {}, {})
+    scope = Scope({"x": np.zeros((2, 2))}, {}, {}, {})
     with pytest.raises(FormulaError):
-        parse(formula)[0].operands[1].value(scope)
+        parse(formula)[0].operands[1].read(scope)

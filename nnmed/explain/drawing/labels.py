@@ -31,12 +31,13 @@ def description(node) -> str:
     if node.kind == "module":
         return "\n".join([f"{node.name}:", *[f"  {op.name} {op.location}" for op in node.ops]])
     (op,) = node.ops
+    forward, backward = op.latex()
     inputs = ", ".join(map(str, op.input_shapes))
     parts = [
         f"{op.name} {inputs} -> {node.shape}",
         node.layer and f"in {node.layer}",
         op.location,
-        plain(op.forward_latex),
-        *[plain(formula) for formula in op.backward_latex.values()],
+        plain(forward),
+        *[plain(formula) for formula in backward.values()],
     ]
     return "\n".join([part for part in parts if part])

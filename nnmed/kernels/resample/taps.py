@@ -34,6 +34,12 @@ class Taps:
     def __len__(self):
         return len(self.index)
 
+    def matrix(self) -> np.ndarray:
+        """Return the matrix with all its zeros, (outputs, inputs)."""
+        matrix = np.zeros((len(self), self.size))
+        np.add.at(matrix, (np.arange(len(self))[:, None], self.index), self.weight)
+        return matrix
+
     @property
     def most(self) -> int:
         """The largest number of inputs that an output reads."""

@@ -1,7 +1,4 @@
-"""Cases of losses. In their formulas n is the divisor: of the mean, and 1 of the sum.
-
-Without a reduction the formula is that of a single element, or row: a batch of one.
-"""
+"""Cases of losses."""
 
 from __future__ import annotations
 
@@ -20,18 +17,12 @@ from tests.ops.formulas.case import Case
 rng = np.random.default_rng(9)
 
 
-def losses(op, divisor, inputs, values):
-    """Yield the cases of a loss for each reduction; `op` makes it of that."""
-    yield Case(lambda: op("mean"), inputs, dict(n=divisor, **values), label="mean")
-    yield Case(lambda: op("sum"), inputs, dict(n=1, **values), label="sum")
-
-    def one_each(array):
-        return array[:, None]
-
-    views = dict.fromkeys("xt", one_each)
-    yield Case(
-        lambda: op("none"), inputs, dict(n=1, **values), views=views, rows=True, label="none"
-    )
+def losses(op, inputs):
+    """Return the cases of a loss for each reduction; `op` makes it of that."""
+    return [
+        Case(lambda reduction=reduction: op(reduction), inputs, reduction)
+        for reduction in ("mean", "sum", "none")
+    ]
 
 
 # -- of pairs --------------------------------------------------------------------------
@@ -43,31 +34,26 @@ PROBABILITIES = dict(input=rng.uniform(0.1, 0.9, 5), target=rng.uniform(0.1, 0.9
 WEIGHT, POSITIVE = rng.uniform(0.5, 2, (2, 5))
 
 
-def weighted(op, inputs, values, weights):
-    """Return the case of the mean of a loss with weights, and without for all reductions."""
-    ones = {symbol: lambda i: 1.0 for symbol in weights}
+def weighted(op, inputs, weights):
+    """Return the cases of a loss with weights, and without for all reductions."""
     nothing = [None] * len(weights)
-    plain = losses(lambda reduction: op(*nothing, reduction), 5, inputs, {**values, **ones})
-    with_weights = Case(
-        lambda: op(*weights.values(), "mean"),
-        inputs,
-        {**values, **weights, "n": 5},
-        label="weights",
-    )
-    return [*plain, with_weights]
+    return [
+        *losses(lambda reduction: op(*nothing, reduction), inputs),
+        Case(lambda: op(*weights, "mean"), inputs, "weights"),
+        Case(lambda: op(*weights, "none"), inputs, "weights-none"),
+    ]
 
 
 PAIRS = [
-    *losses(loss.MSELoss, 5, PAIR, {}),
-    *losses(loss.L1Loss, 5, PAIR, {}),
-    *losses(lambda reduction: loss.SmoothL1Loss(reduction, 0.8), 5, PAIR, {r"\beta": 0.8}),
+    *losses(loss.MSELoss, PAIR),
+    *losses(loss.L1Loss, PAIR),
+    *losses(lambda reduction: loss.SmoothL1Loss(reduction, 0.8), PAIR),
     *weighted(
         binary_cross_entropy.BCEWithLogits,
         dict(PAIR, target=PROBABILITIES["target"]),
-        {},
-        dict(w=WEIGHT, v=POSITIVE),
+        [WEIGHT, POSITIVE],
     ),
-    *weighted(binary_cross_entropy.BCE, PROBABILITIES, {}, dict(w=WEIGHT)),
+    *weighted(binary_cross_entropy.BCE, PROBABILITIES, [WEIGHT]),
 ]
 
 # -- of classes ------------------------------------------------------------------------
@@ -76,34 +62,19 @@ LABELS = np.array([2, 0, 2, 1])
 CLASS_WEIGHT = np.array([0.5, 2.0, 1.5])
 ROWS = dict(input=rng.standard_normal((4, 3)), target=LABELS)
 SOFT = dict(input=ROWS["input"], target=rng.dirichlet(np.ones(3), 4))
-SMOOTHED = {r"\varepsilon": 0.2, "C": 3, "w": CLASS_WEIGHT}
-OF_WEIGHTS = CLASS_WEIGHT[LABELS].sum()
+IGNORED = dict(ROWS, target=np.array([2, -1, -1, 1]))
+PIXELS = dict(input=rng.standard_normal((2, 3, 1, 2)), target=LABELS.reshape(2, 1, 2))
 
 CLASSES = [
-    *losses(
-        lambda reduction: cross_entropy.CrossEntropy(CLASS_WEIGHT, -100, 0.2, reduction),
-        OF_WEIGHTS,
-        ROWS,
-        SMOOTHED,
-    ),
-    *losses(
-        lambda reduction: cross_entropy.SoftCrossEntropy(CLASS_WEIGHT, 0.2, reduction),
-        4,
-        SOFT,
-        SMOOTHED,
-    ),
-    *losses(
-        lambda reduction: focal_loss.Focal(CLASS_WEIGHT, 1.7, reduction),
-        4,
-        ROWS,
-        {r"\gamma": 1.7, "w": CLASS_WEIGHT},
-    ),
-    *losses(
-        lambda reduction: nll_loss.NLL(CLASS_WEIGHT, -100, reduction),
-        OF_WEIGHTS,
-        ROWS,
-        dict(w=CLASS_WEIGHT),
-    ),
+    *losses(lambda r: cross_entropy.CrossEntropy(CLASS_WEIGHT, -100, 0.2, r), ROWS),
+    *losses(lambda r: cross_entropy.SoftCrossEntropy(CLASS_WEIGHT, 0.2, r), SOFT),
+    *losses(lambda r: focal_loss.Focal(CLASS_WEIGHT, 1.7, r), ROWS),
+    *losses(lambda r: nll_loss.NLL(CLASS_WEIGHT, -100, r), ROWS),
+    Case(lambda: cross_entropy.CrossEntropy(None, -1, 0.2, "mean"), IGNORED, "ignored"),
+    Case(lambda: cross_entropy.CrossEntropy(None, -1, 0.2, "none"), IGNORED, "ignored-none"),
+    Case(lambda: focal_loss.Focal(None, 2.0, "mean"), IGNORED, "ignored"),
+    Case(lambda: nll_loss.NLL(CLASS_WEIGHT, -1, "mean"), IGNORED, "ignored"),
+    Case(lambda: cross_entropy.CrossEntropy(CLASS_WEIGHT, -1, 0.0, "none"), PIXELS, "pixels"),
 ]
 
 # -- of overlap ------------------------------------------------------------------------
@@ -114,15 +85,12 @@ COUNTED = np.array([[[1, 1], [0, 1]], [[1, 0], [1, 1]]], bool)
 
 def overlap(squared):
     """Return the case of the sums of which Dice and its kin are made."""
-    values = dict(t=MAP.reshape(2, -1), k=COUNTED.reshape(2, -1) * 1.0, q=2 if squared else 1)
     return Case(
         lambda: segmentation_loss.Overlap(
             np.where(COUNTED, MAP, 0).astype(np.uint8), COUNTED, squared
         ),
         dict(p=rng.random((2, 3, 2, 2))),
-        values,
-        views=dict(p=lambda p: p.reshape(2, 3, -1)),
-        label="squared" if squared else "",
+        "squared" if squared else "",
     )
 
 

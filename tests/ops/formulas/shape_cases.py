@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-
 import numpy as np
 
 from nnmed.ops import indexing, pad, reduction, shape
@@ -20,70 +17,43 @@ def normal(*shape):
 NUMBERS = normal(2, 3, 4)
 TIED = np.round(NUMBERS)
 
-# -- reductions over the dimensions 0 and 2 ------------------------------------------------
-
-OVER = (0, 2)
+# -- reductions -----------------------------------------------------------------------------
 
 
-def summed_first(array):
-    """View (2, 3, 4) as (elements to be summed i, kept j)."""
-    return array.transpose(0, 2, 1).reshape(8, 3)
-
-
-def reduction_case(op, x=NUMBERS, values=None, label=""):
-    """Return the case of a reduction that keeps dimensions."""
-    views = dict(x=summed_first, y=np.ravel)
-    return Case(op, dict(x=x), values or {}, views=views, label=label)
+def reductions(op, x=NUMBERS, label=""):
+    """Return the cases of a reduction over dimensions 0 and 2, kept or not, and over all."""
+    return [
+        Case(lambda: op((0, 2), True), dict(x=x), f"{label}kept"),
+        Case(lambda: op((0, 2), False), dict(x=x), f"{label}over02"),
+        Case(lambda: op((0, 1, 2), False), dict(x=x), f"{label}all"),
+        Case(lambda: op((0, 1, 2), True), dict(x=x), f"{label}all-kept"),
+    ]
 
 
 REDUCTIONS = [
-    reduction_case(lambda: reduction.Sum(OVER, True)),
-    reduction_case(lambda: reduction.Mean(OVER, True), values=dict(n=8)),
-    reduction_case(lambda: reduction.Extremum(True, OVER, True), TIED, {r"\ext": r"\max"}, "max"),
-    reduction_case(lambda: reduction.Extremum(False, OVER, True), TIED, {r"\ext": r"\min"}, "min"),
-    reduction_case(lambda: shape.SumTo((3, 1))),
-    Case(
-        lambda: shape.BroadcastTo((2, 3, 4)),
-        dict(x=NUMBERS[0, :, :1]),
-        views=dict(x=np.ravel, y=summed_first),
-    ),
+    *reductions(reduction.Sum),
+    *reductions(reduction.Mean),
+    *reductions(lambda *dims: reduction.Extremum(True, *dims), TIED, "max-"),
+    *reductions(lambda *dims: reduction.Extremum(False, *dims), TIED, "min-"),
+    Case(lambda: shape.SumTo((3, 1)), dict(x=NUMBERS)),
+    Case(lambda: shape.SumTo((1,)), dict(x=NUMBERS), "one"),
+    Case(lambda: shape.BroadcastTo((2, 3, 4)), dict(x=NUMBERS[0, :, :1])),
+    Case(lambda: shape.BroadcastTo((2, 3)), dict(x=np.array(2.0)), "one"),
 ]
 
 # -- the same elements elsewhere ---------------------------------------------------------------
 
-PARTS = [normal(2, n) for n in (3, 1, 4)]
 MOVES = [
-    Case(lambda: shape.Reshape((4, 6)), dict(x=NUMBERS), views=dict(x=np.ravel, y=np.ravel)),
-    Case(
-        lambda: shape.Permute((2, 0, 1)),
-        dict(x=NUMBERS),
-        {r"\pi": np.array([2, 0, 1])},
-        ranges=dict(i=(2, 3, 4)),
-    ),
-    Case(  # the formula speaks of the joined dimension alone
-        lambda: shape.Concatenate(1),
-        dict(arrays=PARTS),
-        dict(o=np.array([0, 3, 4])),
-        ranges=dict(k=3, i=lambda indices: PARTS[indices["k"]].shape[1]),
-        rows=True,
-    ),
+    Case(lambda: shape.Reshape((4, 6)), dict(x=NUMBERS)),
+    Case(lambda: shape.Permute((2, 0, 1)), dict(x=NUMBERS)),
+    Case(lambda: shape.Concatenate(1), dict(arrays=[normal(2, n) for n in (3, 1, 4)])),
+    Case(lambda: shape.Concatenate(0), dict(arrays=[normal(n, 2, 1) for n in (1, 2)]), "first"),
 ]
 
-# -- positions: numbers of elements in row-major order -----------------------------------------
-
 INDEX = (slice(None), np.array([2, 0, 2]), slice(1, 3))
-PICKED = np.arange(24).reshape(2, 3, 4)[INDEX]
-
-
-def picked(op, x, **values):
-    """Return the case of an op whose formula numbers the elements of x and y."""
-    label = values.pop("label", "")
-    return Case(op, dict(x=x), values, views=dict(x=np.ravel, y=np.ravel), label=label)
-
-
 PICKS = [
-    picked(lambda: indexing.GetItem(INDEX), NUMBERS, i=PICKED.ravel()),
-    picked(lambda: indexing.AddAt(INDEX, (2, 3, 4)), normal(*PICKED.shape), i=PICKED.ravel()),
+    Case(lambda: indexing.GetItem(INDEX), dict(x=NUMBERS)),
+    Case(lambda: indexing.AddAt(INDEX, (2, 3, 4)), dict(x=normal(2, 3, 2))),
 ]
 
 LENGTHS = (1, 2, 4, 4)
@@ -93,38 +63,15 @@ WIDTHS = {  # negative ones crop: before the end of a line, or after its beginni
 }
 
 
-def go_round(i, n, b, a):
-    """Return what circular padding reads: the m entries from s on are left of the line."""
-    s, m = max(-b, 0), n + min(b, 0) + min(a, 0)
-    return s + (i - b - s) % m
-
-
-READ = {  # at place i of a line of n, with b entries before it and a after it
-    "constant": lambda i, n, b, a: i - b,
-    "reflect": lambda i, n, b, a: n - 1 - abs(n - 1 - abs(i - b)),
-    "replicate": lambda i, n, b, a: min(max(i - b, 0), n - 1),
-    "circular": go_round,
-}
-
-
 def padding(mode, cropped):
     """Yield the case of padding by one mode, and that of its gradient."""
     widths = WIDTHS[cropped]
     padded = [n + sum(pair) for n, pair in zip(LENGTHS, widths)]
-    read = [
-        [READ[mode](i, n, *pair) for i in range(m)] for n, m, pair in zip(LENGTHS, padded, widths)
-    ]
-    places = [number(place) for place in itertools.product(*read)]
     value = 0.7 if mode == "constant" else None
-    values = dict(r=np.array(places), n=math.prod(LENGTHS), v=value, label=f"{mode}-{cropped}")
-    yield picked(lambda: pad.Pad(widths, mode, value), normal(*LENGTHS), **values)
-    yield picked(lambda: pad.PadInputGrad(widths, mode), normal(*padded), **values)
+    label = f"{mode}-{cropped}"
+    yield Case(lambda: pad.Pad(widths, mode, value), dict(x=normal(*LENGTHS)), label)
+    yield Case(lambda: pad.PadInputGrad(widths, mode), dict(x=normal(*padded)), label)
 
 
-def number(place) -> int:
-    """Return the number of an element, or -1 outside."""
-    inside = all(0 <= i < n for i, n in zip(place, LENGTHS))
-    return np.ravel_multi_index(place, LENGTHS) if inside else -1
-
-
-PADDING = [case for mode in READ for cropped in WIDTHS for case in padding(mode, cropped)]
+MODES = ("constant", "reflect", "replicate", "circular")
+PADDING = [case for mode in MODES for cropped in WIDTHS for case in padding(mode, cropped)]

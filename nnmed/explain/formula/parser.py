@@ -15,10 +15,10 @@ Of textbook notation this much is understood::
 
 from __future__ import annotations
 
+import functools
 import re
 
-from tests.ops.formulas.nodes import (
-    FOLDS,
+from nnmed.explain.formula.nodes import (
     FUNCTIONS,
     RELATIONS,
     Call,
@@ -31,6 +31,7 @@ from tests.ops.formulas.nodes import (
     Symbol,
     Tuple,
 )
+from nnmed.explain.formula.terms import FormulaError
 
 # What only matters to the eye goes, and a command with its argument becomes one token.
 REWRITES = [
@@ -44,8 +45,7 @@ REWRITES = [
     (r"\\tfrac", r"\\frac"),
 ]
 TOKEN = re.compile(r"\\[A-Za-z]+|\\[\\{}]|\d+(?:\.\d+)?|[A-Za-z]|\S")
-# What takes indices below; ext is max or min, reduce a mean or a sum.
-FOLD_NAMES = {*FOLDS, r"\argmax", r"\ext", r"\reduce"}
+FOLD_NAMES = {r"\sum", r"\prod", r"\max", r"\min", r"\argmax"}  # what takes indices below
 CLOSING = {"", ")", "]", "}", r"\}", ",", ":", "&", r"\\", r"\endcases", r"\rfloor", r"\rceil"}
 NO_FACTOR = CLOSING | set(RELATIONS) | {"+", "-", "/", r"\d"}
 NAMES = {name for name in FUNCTIONS if name[0] == "\\"} - {r"\lfloor", r"\lceil"}
@@ -53,11 +53,8 @@ NAMES = {name for name in FUNCTIONS if name[0] == "\\"} - {r"\lfloor", r"\lceil"
 AMBIGUOUS = {r"\sigma", r"\Phi", r"\max", r"\min"}
 
 
-class FormulaError(Exception):
-    """A formula cannot be read, or says nothing that could be computed."""
-
-
-def parse(latex: str) -> list[Relation]:
+@functools.cache
+def parse(latex: str) -> tuple[Relation, ...]:
     """Return the equations of a formula.
 
     Raises
@@ -65,8 +62,12 @@ def parse(latex: str) -> list[Relation]:
     FormulaError
         Where the notation is none of the above.
     """
-    parts = re.split(r",\s*\\quad", latex)
-    return [Parser(part).whole() for part in parts if r"\dots" not in part]
+    return tuple([Parser(part).whole() for part in split(latex) if r"\dots" not in part])
+
+
+def split(latex: str) -> list[str]:
+    """Return the LaTeX of each equation of a formula."""
+    return re.split(r",\s*\\quad\s*", latex)
 
 
 class Parser:
