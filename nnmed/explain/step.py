@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import linecache
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -199,6 +199,8 @@ class Step(Gradient):
     backward_seconds : float
     numbers : str
         The formulas with the numbers put in; empty for large arrays.
+    false_formulas : list of str
+        Of small arrays: which formulas do not give what the code gives.
     check : Check or None
         The verdict of ``Derivation.verify()``.
     """
@@ -217,6 +219,7 @@ class Step(Gradient):
     forward_seconds: float | None
     backward_seconds: float
     numbers: str = ""
+    false_formulas: list[str] = field(default_factory=list)
     check: object = None
     _gradient: object = None
     _values: object = None
@@ -275,8 +278,8 @@ class Step(Gradient):
 
     @property
     def notes(self) -> list[str]:
-        """What is easily overlooked: paths that were added up, broadcasting."""
-        notes = []
+        """What is easily overlooked: false formulas, paths that were added up, broadcasting."""
+        notes = [*self.false_formulas]
         if len(self.contributions) > 1:
             steps = ", ".join(str(step) for step, _ in self.contributions)
             notes.append(f"{len(self.contributions)} paths were added up, from steps {steps}")

@@ -1,6 +1,6 @@
 """Check a step of backward on its own, in float64.
 
-Two questions are asked.
+Three questions are asked.
 
 Is the formula right? The op runs again in float64 near the real point, and the gradient that
 its backward gives there is compared with central differences of its forward:
@@ -11,6 +11,9 @@ Did backward follow it? The gradient that the step gave, in float32 and by the f
 compared entry by entry with the formula in float64, put on what the op had kept. A sum of terms
 of both signs is off by the size of its terms, not of its result: what the formula gives for dy
 with random signs tells that size.
+
+And are the formulas that are shown those of the code? For small arrays they are computed
+(:mod:`nnmed.explain.formula`).
 """
 
 from __future__ import annotations
@@ -66,7 +69,7 @@ class Check:
 
 
 def check_step(step: Step) -> Check:
-    """Answer both questions for a step.
+    """Answer the three questions for a step.
 
     Raises GradientError if a tensor that the op kept was changed in place since.
     """
@@ -97,6 +100,8 @@ def check_step(step: Step) -> Check:
     if not followed.error <= _allowed(step):
         found = followed.input, followed.entry, followed.value, followed.expected
         return _failed(step, followed.error, *found, "the formula in float64")
+    if step.false_formulas:
+        return Check("failed", followed.error, message=_at(step) + step.false_formulas[0])
     if not point.is_finite:
         return Check("skipped", message="no point was found at which all numbers are finite")
     return followed
@@ -126,12 +131,15 @@ def check_sum(item, steps: list[Step]) -> Check | None:
 
 
 def _failed(step, error, name, entry, value, expected, method) -> Check:
-    layer = f" in {step.layer}" if step.layer else ""
     message = (
-        f"step {step.index}, {step.op_name}{layer} at {step.file}:{step.line}: the gradient of "
-        f"{name} at {entry} is {value:.9g}, {method}: {expected:.9g}"
+        f"{_at(step)}the gradient of {name} at {entry} is {value:.9g}, {method}: {expected:.9g}"
     )
     return Check("failed", error, name, entry, value, expected, message)
+
+
+def _at(step: Step) -> str:
+    layer = f" in {step.layer}" if step.layer else ""
+    return f"step {step.index}, {step.op_name}{layer} at {step.file}:{step.line}: "
 
 
 def _compare(step: Step, rng) -> Check:

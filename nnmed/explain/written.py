@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -60,6 +60,7 @@ class _Page:
         sizes = [math.prod(shape) for shape in (step.shape, *[item.shape for item in step.inputs])]
         self.is_small = min(sizes) > 0 and max(sizes) <= LARGEST
         self.values = step.input_values if self.is_small else []
+        step.false_formulas.clear()
         self.symbols.add_numbers(step, self.values)
 
     def write(self) -> None:
@@ -76,7 +77,7 @@ class _Page:
         """Return the lines of the forward formula."""
         _, index, right = self.symbols.sides(self.step.forward_latex)
         *definitions, result = self.numbers(lambda reading: reading.forward())
-        told = self.told(result, self.step.output_value, self.output_in_float64)
+        told = self.told("y", result, self.step.output_value, self.output_in_float64)
         line = _line(self.step.name + index, right, *told)
         return [*map(self.definition, definitions), line]
 
@@ -87,7 +88,8 @@ class _Page:
             return []
         argument = item.name.partition("[")[0]
         *definitions, result = self.numbers(lambda reading: reading.backward(argument, position))
-        told = self.told(result, item.gradient, lambda: self.gradients_in_float64[position])
+        exact = partial(self.gradient_in_float64, position)
+        told = self.told(f"the gradient of {item.name}", result, item.gradient, exact)
         item.numbers = told[0]
         target = item.leaf or self.steps[item.source]
         path = " on this path" if len(target.contributions) > 1 else ""
@@ -99,18 +101,20 @@ class _Page:
         name, index, right = self.symbols.sides(written.latex)
         return _line(name + index, right, written.text, number_text(written.value))
 
-    def told(self, written: Written | None, value, in_float64) -> list[str]:
-        """Return numbers and result of an array, and whether the formula gives another one."""
+    def told(self, name: str, written: Written | None, value, in_float64) -> list[str]:
+        """Return numbers and result of an array, and note it if the formula gives another one."""
         result = number_text(value)
         if written is None:
             return [result]
-        if _agree(written.value, value, _FLOAT32):
-            return [written.text, result]
-        exact = in_float64()
-        if exact is None or _agree(written.value, exact, _FLOAT64):
-            return [written.text, result]
-        found = number_text(written.value)
-        return [written.text, f"{found}, but the code gives {result}: the formula is false"]
+        if not _agree(written.value, value, _FLOAT32):  # the formula is false, or float32 is
+            exact = in_float64()
+            if exact is not None and not _agree(written.value, exact, _FLOAT64):
+                found = number_text(written.value)
+                self.step.false_formulas.append(
+                    f"the formula of {name} gives {found}, the code {result}"
+                )
+                return [written.text, f"{found}, but the code gives {result}"]
+        return [written.text, result]
 
     # -- the formulas read -------------------------------------------------------------
 
@@ -138,13 +142,12 @@ class _Page:
         """Return what the op gives for the same inputs in float64."""
         return run_in_float64(self.step.op, list(map(_float64, self.values)), self.step.device)
 
-    @cached_property
-    def gradients_in_float64(self) -> list:
-        """What backward gives in float64; None for each where it cannot be recorded."""
+    def gradient_in_float64(self, position: int):
+        """Return what backward gives in float64; None where it cannot be recorded."""
         if type(self.step.op).backward is Op.backward:
-            return [None] * len(self.step.inputs)
+            return None
         dy = Tensor._wrap(to_device(_float64(self.step.gradient), self.step.device))
-        return recorded_gradients(node_in_float64(self.step.op), dy)
+        return recorded_gradients(node_in_float64(self.step.op), dy)[position]
 
 
 def _float64(array):

@@ -179,40 +179,71 @@ class Shifted(Op):
 
 
 def shifted(forward, backward):
-    """Return the lines of an op of one's own with these formulas, at 3 and 4."""
+    """Return the step of an op of one's own with these formulas, at 3 and 4."""
 
     class Mine(Shifted):
         forward_latex = forward
         backward_latex = {"x": r"\frac{\partial L}{\partial x} = " + backward}
 
     x = nnmed.Tensor([3.0, 4.0], requires_grad=True)
-    return nnmed.explain(Mine(1.5)(x).sum())[1].numbers.splitlines()
+    return nnmed.explain(Mine(1.5)(x).sum()).verify()[1]
 
 
 TWICE = r"2 \frac{\partial L}{\partial y}"
 
 
 def test_an_op_of_ones_own_says_what_its_symbols_are():
-    assert shifted("y = 2 x + s", TWICE) == [
+    step = shifted("y = 2 x + s", TWICE)
+    assert step.check.verdict == "passed"
+    assert step.numbers.splitlines() == [
         "y1 = 2 * x + 1.5 = [2 * 3 + 1.5, 2 * 4 + 1.5] = [7.5, 9.5]",
         "dL/dx = 2 * dL/dy1 = [2 * 1, 2 * 1] = [2, 2]",
     ]
 
 
 def test_a_false_formula_is_told_from_what_the_code_does():
-    forward, backward = shifted("y = 3 x + s", r"\frac{\partial L}{\partial y}\, x")
+    step = shifted("y = 3 x + s", r"\frac{\partial L}{\partial y}\, x")
+    forward, backward = step.numbers.splitlines()
     numbers = "y1 = 3 * x + 1.5 = [3 * 3 + 1.5, 3 * 4 + 1.5] = [10.5, 13.5]"
-    assert forward == f"{numbers}, but the code gives [7.5, 9.5]: the formula is false"
+    assert forward == f"{numbers}, but the code gives [7.5, 9.5]"
     numbers = "dL/dx = dL/dy1 * x = [1 * 3, 1 * 4] = [3, 4]"
-    assert backward == f"{numbers}, but the code gives [2, 2]: the formula is false"
+    assert backward == f"{numbers}, but the code gives [2, 2]"
+    assert step.notes == [
+        "the formula of y gives [10.5, 13.5], the code [7.5, 9.5]",
+        "the formula of the gradient of x gives [3, 4], the code [2, 2]",
+    ]
+    assert step.check.verdict == "failed"
+    assert step.check.message.endswith(step.notes[0])
+
+
+def test_a_false_formula_of_the_gradient_alone_fails_the_check():
+    step = shifted("y = 2 x + s", r"3 \frac{\partial L}{\partial y}")
+    assert step.check.verdict == "failed"
+    assert step.check.message.endswith("x gives [3, 3], the code [2, 2]")
 
 
 @pytest.mark.parametrize(
     "formula",
-    ["y = 2 x + q", "y = (2 x", "y", "y_i = 2 x_j + s", "y_{ij} = x_{ij}", "y = s_i x", r"\foo{"],
+    [
+        "y = 2 x + q",
+        "y = (2 x",
+        "y",
+        "y_i = 2 x_j + s",
+        "y_{ij} = x_{ij}",
+        "y = s_i x",
+        r"\foo{",
+        r"\dots",
+        "2 = x",
+        "",
+        r"y = t, \quad t = t + x",
+        "y = |",
+        "y = [x",
+        "y = x_{",
+        r"y = \frac 1",
+    ],
 )
 def test_a_formula_that_cannot_be_read_is_left_in_symbols(formula):
-    forward, backward = shifted(formula, TWICE)
+    forward, backward = shifted(formula, TWICE).numbers.splitlines()
     assert forward.endswith("= [7.5, 9.5]")
     assert "3" not in forward
     assert backward.endswith("= [2, 2]")
@@ -223,7 +254,7 @@ def test_rounding_makes_no_formula_false():
     y = F.batch_norm(x, None, None, training=True)
     lines = "\n".join(step.numbers for step in nnmed.explain((y * y).sum()))
     assert "xhat_nci" in lines
-    assert "false" not in lines
+    assert "but the code" not in lines
 
 
 def test_the_left_side_has_the_index_of_the_formula():

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from nnmed.autograd import Op
-from nnmed.explain.formula.nodes import Integral, parts
+from nnmed.explain.formula.nodes import Integral, Symbol, parts
 from nnmed.explain.formula.parser import parse, split
 from nnmed.explain.formula.scope import Scope, definition, head, is_inside, located, ranges_of
 from nnmed.explain.formula.terms import ZERO, FormulaError, Term
 from nnmed.explain.numerals import nested
+
+_NO_MATHEMATICS = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
 
 
 @dataclass
@@ -46,6 +52,15 @@ class Written:
         return values.reshape(self.shape)
 
 
+@contextlib.contextmanager
+def _mathematics():
+    """Raise FormulaError for what is none, such as an index where no array is."""
+    try:
+        yield
+    except _NO_MATHEMATICS as error:
+        raise FormulaError(f"the formula says nothing: {error}") from error
+
+
 class Reading:
     """Reads the formulas of an op that has run.
 
@@ -74,7 +89,8 @@ class Reading:
         forward, backward = op.latex()
         self.forward_latex = forward if forward_latex is None else forward_latex
         self.backward_latex = backward if backward_latex is None else backward_latex
-        self.target = head(parse(self.forward_latex)[0]).name
+        with _mathematics():
+            self.target = head(parse(self.forward_latex)[0]).name
         self.before = {self.notation.symbol(name): array for name, array in inputs.items()}
         self.shape = gradient.shape
         self.arrays = {**self.before, rf"\partial {self.target}": gradient}
@@ -101,54 +117,36 @@ class Reading:
         latex = self.backward_latex.get(name, "")
         return self._written(target, latex, others, self.arrays, of_target, position, side)
 
-    def _written(self, *task):
-        try:
-            return self._put_in(*task)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            # What is no mathematics, such as an index where no array is.
-            raise FormulaError(f"the formula says nothing: {error}") from error
-
-    def _put_in(self, target, latex, others, arrays, numbers, position, side):
+    @_mathematics()
+    def _written(self, target, latex, others, arrays, numbers, position, side):
         """Return definitions and target, of which the entries have `numbers`."""
+        formulas = (latex, *others)
         shape = (numbers if position is None else numbers[position]).shape
         result = Written(split(latex)[0], shape, [ZERO] * math.prod(shape))
         definitions: dict[str, list] = {}
         for row_of_arrays, row_of_numbers in self._rows(target, arrays, numbers):
-            scope = self.scope(target, [latex, *others], row_of_arrays, row_of_numbers)
+            scope = self.scope(target, formulas, row_of_arrays, row_of_numbers)
             fill = _Filling(target, row_of_numbers, position)
             fill.fill(result, parse(latex), scope, side)
             for name in scope.used:
                 definitions.setdefault(name, []).append(fill.definition(name, scope))
-        names = {head(parse(part)[0]).name: part for part in self._equations([latex, *others])}
-        return [
-            *(_stacked(names[name], rows) for name, rows in definitions.items()),
-            result,
-        ]
+        latex_of = {head(equation).name: part for equation, part in _known(formulas)[::-1]}
+        return [*(_stacked(latex_of[name], rows) for name, rows in definitions.items()), result]
 
     def scope(self, target, formulas, arrays, numbers) -> Scope:
         """Return what the symbols in formulas of a target stand for."""
         parameters = self.notation.values
-        equations = tuple([parse(part)[0] for part in self._equations(formulas)])
         known = {*arrays, *parameters, target}
+        equations = [equation for equation, _ in _known(formulas)]
         defined = [equation for equation in equations if _defines(equation, known)]
         ranges = ranges_of(
-            equations,
+            _indexed(formulas),
             {**parameters, **arrays, target: numbers},
             self.notation.ranges,
             self.notation.positions,
         )
-        return Scope(
-            arrays,
-            parameters,
-            dict(map(definition, defined[::-1])),  # what comes first holds
-            ranges,
-            self.notation.outside,
-        )
-
-    @staticmethod
-    def _equations(formulas):
-        """Return the LaTeX of all equations that are no sketches."""
-        return [part for latex in formulas for part in split(latex) if parse(part)]
+        meanings = dict(map(definition, defined[::-1]))  # what comes first holds
+        return Scope(arrays, parameters, meanings, ranges, self.notation.outside)
 
     def _rows(self, target, arrays, numbers):
         """Yield arrays and numbers in the form of which the formulas speak, for each row."""
@@ -242,6 +240,20 @@ class _Filling:
             return shape, [body.read(scope.at(place)) for place in np.ndindex(shape)]
         shape = tuple([len(list(scope.run(index))) for index in indices])
         return shape, [body.read(here) for here in scope.each(indices)]
+
+
+@functools.cache
+def _known(formulas: tuple[str, ...]) -> list:
+    """Return all equations that are no sketches, each with its LaTeX."""
+    every = [part for latex in formulas for part in split(latex)]
+    return [(parse(part)[0], part) for part in every if parse(part)]
+
+
+@functools.cache
+def _indexed(formulas: tuple[str, ...]) -> list[Symbol]:
+    """Return the symbols in some formulas that have indices."""
+    equations = tuple([equation for equation, _ in _known(formulas)])
+    return [part for part in parts(equations) if isinstance(part, Symbol) and part.subscripts]
 
 
 def _broadcast(array, shape):

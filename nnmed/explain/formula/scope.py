@@ -162,7 +162,7 @@ def is_inside(place, shape) -> bool:
     return all(0 <= i < n for i, n in zip(place, shape))
 
 
-def ranges_of(equations: tuple[Relation, ...], values: dict, known: dict, positions: dict) -> dict:
+def ranges_of(indexed: list[Symbol], values: dict, known: dict, positions: dict) -> dict:
     """Return over what the indices run: where one stands alone, over a side of the array.
 
     Raises
@@ -171,15 +171,17 @@ def ranges_of(equations: tuple[Relation, ...], values: dict, known: dict, positi
         If an index stands for sides of two lengths.
     """
     ranges = dict(known)
-    for symbol in parts(equations):
-        value = values.get(getattr(symbol, "name", None))
+    for symbol in indexed:
+        value = values.get(symbol.name)
         if isinstance(value, list):
             value = np.empty(len(value))  # the first index counts the arrays
         sides = getattr(value, "shape", ())
-        for index in getattr(symbol, "subscripts", ()):
+        for index in symbol.subscripts:
             is_alone = isinstance(index, Symbol) and not index.subscripts
-            given = known.get(getattr(index, "name", None))
-            if not sides or not is_alone or index.name in values or callable(given):
+            if not sides or not is_alone or index.name in values:
+                break
+            given = known.get(index.name)
+            if callable(given):
                 break
             count = len(given) if isinstance(given, tuple) else positions.get(index.name, 1)
             length = tuple(sides[:count]) if index.name in positions else sides[0]

@@ -102,7 +102,7 @@ def _check_claims(reading: Reading, ran) -> None:
     arrays = {name: reading.viewed(name, array) for name, array in reading.before.items()}
     numbers = reading.viewed(reading.target, ran.y.numpy())
     for equation in parse(latex)[1:]:
-        scope = reading.scope(reading.target, [latex], arrays, numbers)
+        scope = reading.scope(reading.target, (latex,), arrays, numbers)
         if head(equation).name in (reading.target, *scope.definitions):
             continue
         everywhere = list(scope.each(scope.free(equation)))
