@@ -12,6 +12,7 @@ import importlib
 
 from nnmed import ops  # gives Tensor its operators
 from nnmed.autograd import (
+    Notation,
     Op,
     Tensor,
     checkpoint,
@@ -50,13 +51,13 @@ _ROOMS = (
 )  # fmt: skip
 
 __all__ = [
-    "Op", "Tensor", "abs", "allow_tf32", "autocast", "checkpoint", "clip", "concatenate", "cos",
-    "debugger", "detect_anomaly", "deterministic", "einsum", "empty_cache", "enable_grad", "exp",
-    "explain", "from_numpy", "get_num_threads", "grad", "gradcheck", "gradgradcheck", "graph",
-    "is_grad_enabled", "log", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum",
-    "no_grad", "ops", "permute", "pow", "recording", "reshape", "seed", "set_grad_enabled",
-    "set_num_threads", "sin", "split", "sqrt", "stack", "sum", "transpose", "use_kernels", "var",
-    "where", *_ROOMS,
+    "Notation", "Op", "Tensor", "abs", "allow_tf32", "autocast", "checkpoint", "clip",
+    "concatenate", "cos", "debugger", "detect_anomaly", "deterministic", "einsum", "empty_cache",
+    "enable_grad", "exp", "explain", "from_numpy", "get_num_threads", "grad", "gradcheck",
+    "gradgradcheck", "graph", "is_grad_enabled", "log", "logsumexp", "matmul", "max", "maximum",
+    "mean", "min", "minimum", "no_grad", "ops", "permute", "pow", "recording", "reshape", "seed",
+    "set_grad_enabled", "set_num_threads", "sin", "split", "sqrt", "stack", "sum", "transpose",
+    "use_kernels", "var", "where", *_ROOMS,
 ]  # fmt: skip
 
 

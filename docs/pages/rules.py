@@ -16,6 +16,9 @@ INTRODUCTION = r"""# The rule sheet
 What each of nnmed's {count} ops computes, and how it sends a gradient back. $y$ is an op's output
 and $L$ the loss at the end; $\partial L / \partial y$ comes in from behind, and the formula of each
 input says what goes out to it. $[\,c\,]$ is 1 where the condition $c$ holds and 0 elsewhere.
+Where windows lie over a picture, an index such as $i$ is a position, (row, column), and
+$is + ud - p$ is taken for rows and columns each: stride $s$, dilation $d$, padding $p$, tap $u$ of
+the window. Other symbols are parameters; {{func}}`nnmed.explain` puts their numbers in.
 
 The formulas are read from the classes of the ops as this site is built, and a test evaluates them
 on numbers and compares them with the code. `nnmed.functional` and the operators of `Tensor` are

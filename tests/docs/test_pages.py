@@ -75,5 +75,8 @@ def test_the_code_of_the_questions_runs(tmp_path):
     assert said[0] == "8.0"
     assert "retain_graph=True" in said[1]
     assert said[2:4] == ["True", "[0.5, 0.5, 0.0]"]
-    assert said[4:] == ["(3, 1) [3.0, 3.0, 3.0, 3.0]", "True"]
+    assert said[4:6] == ["(3, 1) [3.0, 3.0, 3.0, 3.0]", "True"]
+    comments = re.findall("^# (.* = .*)$", program, re.MULTILINE)
+    assert said[6:] == ["passed", *comments]
+    assert len(comments) == 2
     assert float(difference) < 1e-14
