@@ -1,4 +1,4 @@
-"""Note when each op runs, how long it takes, and in which layer."""
+"""Note when each op runs, how long it takes, in which layer, and with which constants."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ class Record:
         were launched.
     layer : str
         Name of the module that ran it, as in ``model.named_modules()``; empty if unknown.
+    constants : list of (int, Tensor, int)
+        The inputs that want no gradient, by their positions, with the count of their versions.
     """
 
     began: float
     ended: float
     layer: str
+    constants: list
 
     @property
     def seconds(self) -> float:
@@ -35,7 +38,8 @@ class Record:
 class recording:
     """Context manager: note times, and the layers of `model`, while a graph is made.
 
-    What is noted comes back in the steps of :func:`nnmed.explain`. Only this thread is watched.
+    What is noted comes back in the steps of :func:`nnmed.explain`. Constants that go into ops are
+    held as long as the graph, so that all arrays can be shown. Only this thread is watched.
 
     Parameters
     ----------
@@ -87,7 +91,13 @@ class recording:
     def forward(self, op, inputs, output) -> None:
         """Note an op that has just run."""
         if output._op is op and self._is_watched():
-            op.record = Record(op.began, perf_counter(), self._running[-1][1])
+            ended = perf_counter()
+            constants = [
+                (position, tensor, tensor._version.count)
+                for position, tensor in enumerate(inputs)
+                if not tensor._requires_grad
+            ]
+            op.record = Record(op.began, ended, self._running[-1][1], constants)
 
     def _is_watched(self) -> bool:
         return self._thread == threading.get_ident()

@@ -14,7 +14,7 @@ from nnmed.explain.step import Step
 # A symbol, perhaps a derivative by it, perhaps with an index; not the T of a transpose.
 _SYMBOL = re.compile(r"(?<!\.)\b(dL/d)?([A-Za-z]+)(_\{[^{}]*\}|_[A-Za-z0-9]+)?")
 # What a parameter of 1 or 0 leaves in a formula.
-_NOTHING = re.compile(r"(?<![/^.\d])\b1 \* | \+ 0$")
+_NOTHING = re.compile(r"(?<![/^.\d])\b(1|1/1) \* | \+ 0$")
 
 
 class Symbols:
@@ -69,7 +69,9 @@ class Symbols:
 
         Where several equations make one array, such as its halves, the right side has them all.
         """
-        whole = [plain(part).partition(" = ") for part in split(latex)]
+        first, *others = split(latex)
+        equations = [first, *(part for part in others if r"\dots" not in part)]  # no sketches
+        whole = [plain(part).partition(" = ") for part in equations]
         left = _SYMBOL.fullmatch(whole[0][0])
         of = left and left.groups()[:2]
         parts = [self.renamed(right) for start, _, right in whole if _same(start, of)]

@@ -8,6 +8,12 @@ from nnmed.errors import GradientError
 from nnmed.explain.clone import fresh
 
 
+def _constants(op) -> list:
+    """Return what was recorded of an op's constants, but for those that were changed since."""
+    recorded = op.record.constants if op.record else []
+    return [constant for constant in recorded if constant[1]._version.count == constant[2]]
+
+
 class Values:
     """Inputs and outputs of all steps, on their own device.
 
@@ -23,7 +29,7 @@ class Values:
         self._held = {}  # what is in memory: array, version and the version's count then
         self._computed = {}
         for step in steps:
-            for position, tensor, count in step.op._versions:
+            for position, tensor, count in (*_constants(step.op), *step.op._versions):
                 held = tensor._array, tensor._version, count
                 self._held[self._key(step.index, position)] = held
             for item in step.inputs:

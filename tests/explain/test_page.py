@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
-
 import numpy as np
 import pytest
 
@@ -12,7 +9,6 @@ import nnmed
 from nnmed import functional as F
 from nnmed import models
 from nnmed.explain import explain
-from nnmed.explain.page.arrays import pack
 
 pytestmark = pytest.mark.browser
 
@@ -290,32 +286,6 @@ def test_the_page_of_a_resnet18_stays_under_10_megabytes(browser, tmp_path):
     browser.get(path.as_uri())
     assert browser.execute_script("return page.runs[0].steps.length") == len(derivation)
     assert browser.get_log("browser") == []
-
-
-@pytest.mark.parametrize(
-    "shape",
-    [
-        (), (3,), (2, 3), (2, 3, 4, 5), (1, 1, 200, 100), (40, 30, 3, 3), (0,), (2, 0, 3, 3),
-        (0, 2, 3, 3),
-    ],
-)  # fmt: skip
-def test_packed_arrays(shape):
-    array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    packed = pack(array)
-    json.dumps(packed, allow_nan=False)
-    assert packed["shape"] == list(shape)
-    assert packed["rows"] <= 64
-    assert packed["columns"] <= 64
-    assert len(packed["places"]) == len(packed["labels"])
-
-
-@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1.0, 1e30])
-def test_three_digits_of_each_number_are_packed(scale):
-    array = np.array([1.0, -2.5e-4, 3.0, 0.0, np.nan, np.inf, -np.inf], np.float32) * scale
-    packed = pack(array.astype(np.float32))
-    json.dumps(packed, allow_nan=False)
-    halves = np.frombuffer(base64.b64decode(packed["numbers"]), "<f2").astype(np.float64)
-    np.testing.assert_allclose(np.ldexp(halves, -packed["exponent"]), array, rtol=1e-3)
 
 
 def test_names_cannot_break_the_page(browser, tmp_path):

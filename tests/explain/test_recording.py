@@ -11,7 +11,7 @@ import nnmed
 from nnmed import functional as F
 from nnmed import nn
 from nnmed.autograd.op import observers
-from nnmed.errors import ShapeError
+from nnmed.errors import GradientError, ShapeError
 
 
 def network():
@@ -145,3 +145,18 @@ def test_another_thread_is_not_recorded():
         thread.start()
         thread.join()
     assert nnmed.explain(results[0])[0].forward_seconds is None
+
+
+def test_constants_that_no_op_keeps_are_known():
+    x = nnmed.Tensor([1.0, 2.0], requires_grad=True)
+    constant = nnmed.Tensor([3.0, 5.0])
+    assert nnmed.explain((x + constant).sum())[1].input_values[1] is None
+    with nnmed.recording():
+        loss = (x + constant).sum()
+    derivation = nnmed.explain(loss)
+    assert derivation[1].input_values[1].tolist() == [3.0, 5.0]
+    assert "[1 + 3, 2 + 5]" in derivation[1].numbers
+    constant[0] = 9.0
+    assert nnmed.explain(loss)[1].input_values[1] is None
+    with pytest.raises(GradientError, match="changed in place"):
+        print(derivation[1].input_values)

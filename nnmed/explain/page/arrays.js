@@ -59,5 +59,5 @@ function shapeText(shape) {
 function indexAt(array, which, row, column) {
   const at = array.places[which];
   return [...at, ...(array.axes.length === 2 ? [row * array.stride[0], column * array.stride[1]]
-    : array.axes.length === 1 ? [column * array.stride[1]] : [])];
+    : array.axes.length === 1 ? [column * array.stride[1]] : []), ...Array(array.ones).fill(0)];
 }

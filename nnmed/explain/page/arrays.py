@@ -27,8 +27,13 @@ def pack(array: np.ndarray) -> dict:
     """Return what the page's arrays.js reads: pictures of an array, and its statistics.
 
     The last two axes make a picture, the others tell which; of a batch the first sample is shown.
+    Of (N, C, 1, 1) and the like, where each picture would be a single number, N and C make one.
     Before the pictures of several channels stands one of their norm.
     """
+    shape, ones = array.shape, 0
+    while len(shape) - ones > 2 and shape[-2:] == (1, 1) and shape[-1 - ones] == 1:
+        ones += 1
+    array = array.reshape(shape[: len(shape) - ones])
     rows, columns = (1, 1, *array.shape)[-2:]
     stride = max(1, math.ceil(rows / SIDE)), max(1, math.ceil(columns / SIDE))
     leading = array.shape[:-2]
@@ -45,7 +50,8 @@ def pack(array: np.ndarray) -> dict:
         places.insert(0, places[0])
     exponent, packed = _halves(np.array(pictures, np.float64))
     return {
-        "shape": list(array.shape),
+        "shape": list(shape),
+        "ones": ones,
         "axes": list(range(array.ndim))[-2:],
         "rows": math.ceil(rows / stride[0]),
         "columns": math.ceil(columns / stride[1]),

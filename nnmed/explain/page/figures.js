@@ -31,6 +31,7 @@ function arrayFigure(array, about, follow, region) {
     drawScale(scale, limit);
     scale.style.height = ends.style.height = height;
     drawRegion(overlay, map, region === undefined ? null : inPicture(array, region));
+    scale.hidden = ends.hidden = picture.numbers.length < 2;  // one number needs no scale
     ends.replaceChildren(...[limit, 0, -limit].map((end) => element("span", {}, format(end))));
     reading.textContent = picture.numbers.length <= FEW ? written(picture) : "";
     map.setAttribute("aria-label", describe(array, about));

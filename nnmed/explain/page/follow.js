@@ -47,7 +47,7 @@ function trailOf(run, tensor, index) {
 
 // A region in places of an array's pictures, or null where the array shows no such places.
 function inPicture(array, region) {
-  if (!region || array.axes.length !== 2 || array.shape.length < 3) return null;
+  if (!region || array.axes.length !== 2 || array.shape.length < 3 || array.ones) return null;
   const [down, right] = array.stride;
   return [Math.floor(region[0] / down), Math.floor(region[1] / down),
     Math.floor(region[2] / right), Math.floor(region[3] / right)];

@@ -4,6 +4,7 @@ const SIZE = 200;  // pixels of the longer side
 
 function colour(value, limit) {
   if (Number.isNaN(value)) return [128, 0, 128];
+  if (!Number.isFinite(value)) return value < 0 ? [0, 0, 80] : [80, 0, 0];  // beyond the scale
   const t = limit > 0 ? Math.max(-1, Math.min(1, value / limit)) : 0;
   const fade = 1 - Math.abs(t);
   const ends = t < 0 ? [33, 102, 172] : [178, 24, 43];
