@@ -213,9 +213,12 @@ class _Survey:
         maker = kept.maker or op  # a constant belongs to the op that keeps it
         what = kept.what if maker is op else "output"
         made_by = self.number.get(kept.maker)
+        nbytes = kept.memory.nbytes
+        if kept.maker is None:  # a batch may be a view of a whole data set, which is there anyway
+            nbytes = max(kept.array.nbytes for _, kept in holders)
         return Held(
             SAVED, f"{what} of {maker.name} at {place_of(maker)}", self.layers[maker],
-            kept.memory.nbytes, numbers[0] if made_by is None else made_by,
+            nbytes, numbers[0] if made_by is None else made_by,
             self.last - min(numbers), numbers, made_by,
         )  # fmt: skip
 

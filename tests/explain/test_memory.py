@@ -91,6 +91,13 @@ def test_a_view_of_a_leaf_is_the_leaf_and_views_of_an_output_are_one_array():
     assert (exp.nbytes, len(exp.holders)) == (200, 3)
 
 
+def test_of_a_data_set_the_batch_alone_is_counted():
+    data = nnmed.Tensor(np.zeros((100, 3), np.float32))
+    w = nnmed.Tensor(np.ones((1, 3), np.float32), requires_grad=True)
+    (batch,) = [h for h in memory_timeline((data[:5] * w).sum()).held if "input a" in h.what]
+    assert batch.nbytes == 5 * 3 * 4
+
+
 def test_checkpointing_a_module_moves_what_it_makes():
     model, loss = resnet_loss()
     timeline = memory_timeline(loss, model)
