@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from nnmed import ops
-
-# Ops that work number by number, or along the channels alone: the output at a place depends on
-# that place of the inputs.
-_IN_PLACE = (
-    "Add", "Sub", "Mul", "Div", "Neg", "Pow", "PowScalar", "Exp", "Log", "Sqrt", "Sin", "Cos",
-    "Abs", "Cast", "Clone", "Maximum", "Minimum", "Clip", "Where", "Dropout", "DropoutGrad",
-    "PRelu", "BatchNormInference", "BatchNormReluInference", "BroadcastTo", "ToDevice",
-)  # fmt: skip
+from nnmed.explain.formula.nodes import Fold, Symbol, parts
+from nnmed.explain.formula.parser import parse
+from nnmed.explain.formula.scope import head
 
 
 def reach(step) -> dict:
@@ -29,10 +24,24 @@ def reach(step) -> dict:
         return _windows("window", kernel, stride, padding, *(dilation or [(1, 1)]))
     if isinstance(op, ops.shape.Concatenate) and len(shape) == 4 and op.dim == 1:
         return {"kind": "same"}
-    in_place = isinstance(op, ops.activation.Activation) or op.name in _IN_PLACE
     is_ours = type(op).__module__.startswith("nnmed.")
-    same = in_place and is_ours and len(shape) >= 3 and shape[-2:] == step.shape[-2:]
+    same = is_ours and len(shape) >= 3 and shape[-2:] == step.shape[-2:] and _is_in_place(step)
     return {"kind": "same" if same else "all"}
+
+
+def _is_in_place(step) -> bool:
+    """Tell whether each number of the output depends on the number at its place in the first input.
+
+    That is what the formula says where it adds nothing up, and both have the same indices.
+    """
+    if isinstance(step.op, ops.shape.BroadcastTo):
+        return True
+    equations = parse(step.forward_latex)
+    output, x = head(equations[0]), step.op.notation().symbol(step.inputs[0].name)
+    if output.name.isupper() or any(isinstance(part, Fold) for part in parts(equations)):
+        return False  # matrices, sums
+    uses = [part for part in parts(equations) if isinstance(part, Symbol) and part.name == x]
+    return all(use.subscripts == output.subscripts for use in uses)
 
 
 def _windows(kind, kernel, stride, padding, dilation) -> dict:
