@@ -106,6 +106,7 @@ class _Page:
         result = number_text(value)
         if written is None:
             return [result]
+        texts = [written.whole, written.text] if written.whole else [written.text]
         if not _agree(written.value, value, _FLOAT32):  # the formula is false, or float32 is
             exact = in_float64()
             if exact is not None and not _agree(written.value, exact, _FLOAT64):
@@ -113,8 +114,8 @@ class _Page:
                 self.step.false_formulas.append(
                     f"the formula of {name} gives {found}, the code {result}"
                 )
-                return [written.text, f"{found}, but the code gives {result}"]
-        return [written.text, result]
+                return [*texts, f"{found}, but the code gives {result}"]
+        return [*texts, result]
 
     # -- the formulas read -------------------------------------------------------------
 

@@ -92,6 +92,12 @@ def test_matrices_and_sums_are_written_out():
     assert derivation.chain_rule("A") == (
         "dL/dA = dL/dy1 @ B.T = [[1], [1]] @ [[1], [-1]].T = [[1, -1], [1, -1]]"
     )
+    product, by_matrix = derivation[1].numbers.splitlines()
+    assert product == (
+        "y1 = A @ B = [[1, 2], [3, 4]] @ [[1], [-1]] = "
+        "[[1 * 1 + 2 * (-1)], [3 * 1 + 4 * (-1)]] = [[-1], [-1]]"
+    )
+    assert by_matrix.endswith("= [[1 * 1, 1 * (-1)], [1 * 1, 1 * (-1)]] = [[1, -1], [1, -1]]")
     assert derivation[0].numbers == (
         "L = sum_i y1_i = (-1) + (-1) = -2\n"
         "dL/dy1_i = dL/dL = [[1], [1]]"

@@ -31,18 +31,19 @@ class Written:
         The equation.
     shape : tuple of int
     terms : list of Term
-        Of its entries in row-major order; or one, for the array as a whole.
+        Of its entries in row-major order.
+    whole : str
+        Of matrices, how they are made of whole matrices.
     """
 
     latex: str
     shape: tuple[int, ...]
     terms: list[Term]
+    whole: str = ""
 
     @property
     def text(self) -> str:
         """How its numbers are made, in lists as the array is nested."""
-        if len(self.terms) != math.prod(self.shape):
-            return self.terms[0].text
         return nested((term.text for term in self.terms), self.shape)
 
     @property
@@ -217,7 +218,9 @@ class _Filling:
             for place in np.ndindex(self.numbers.shape):
                 result.terms[self.numbers[place]] = right.read(scope.at(place))
         elif not left.subscripts:
-            result.terms = [right.read(scope)]
+            result.whole = right.read(scope).text
+            entries = right.read(scope.by_entries()).value
+            result.terms = [entries[place] for place in np.ndindex(self.numbers.shape)]
         else:
             for here in scope.each(scope.free(left.subscripts)):
                 self.put_at(result, left, right, here)

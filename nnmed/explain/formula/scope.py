@@ -63,6 +63,12 @@ class Scope:
         scope.place = place
         return scope
 
+    def by_entries(self) -> Scope:
+        """Return the scope in which an array is one of terms, so that products are written out."""
+        scope = self.within(self.indices)
+        scope.arrays = {name: _terms(array) for name, array in self.arrays.items()}
+        return scope
+
     def bind(self, names, values) -> Scope:
         """Return the scope with some indices bound as well."""
         return self.within({**self.indices, **dict(zip(names, values))})
@@ -116,7 +122,8 @@ class Scope:
             array, place = located(name, value, subscripts)
             return self.element(array, place, array.dtype.kind != "f")
         if self.place is None:
-            return Term(value.view(Matrix) if name[-1].isupper() else value)
+            whole = name if value.dtype == object else ""  # how terms are written is told by them
+            return Term(value.view(Matrix) if name[-1].isupper() else value, whole)
         return Term(value[self.place], is_fixed=value.dtype.kind != "f")
 
     def parameter(self, name, subscripts) -> Term:
@@ -145,6 +152,14 @@ class Scope:
                 term = Term(term.value, is_fixed=term.is_fixed)
             self._known[key] = term
         return self._known[key]
+
+
+def _terms(array) -> np.ndarray:
+    """Return an array of terms, which are the numbers of an array."""
+    terms = np.empty(array.shape, object)
+    for place in np.ndindex(array.shape):
+        terms[place] = Term(array[place], is_fixed=array.dtype.kind != "f")
+    return terms
 
 
 def located(name, value, subscripts):

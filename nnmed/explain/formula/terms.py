@@ -59,6 +59,20 @@ class Term:
         """Return the text, in brackets if it is looser than its surroundings."""
         return self.text if self.level >= level else f"({self.text})"
 
+    # Of arrays of terms the products are NumPy's.
+
+    def __add__(self, other: Term) -> Term:
+        return add(self, other)
+
+    def __sub__(self, other: Term) -> Term:
+        return subtract(self, other)
+
+    def __neg__(self) -> Term:
+        return negative(self)
+
+    def __mul__(self, other: Term) -> Term:
+        return multiply(self, other)
+
 
 def fixed(value) -> Term:
     """Return what is known beforehand."""
