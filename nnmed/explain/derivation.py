@@ -13,6 +13,7 @@ from nnmed.explain.files import write_text
 from nnmed.explain.graph import Graph, named_graph
 from nnmed.explain.names import is_within, parameter_names, variable_names
 from nnmed.explain.step import Leaf, Step
+from nnmed.explain.trail import Trail, follow
 from nnmed.explain.values import Values
 from nnmed.explain.verify import check_step, check_sum
 from nnmed.explain.walk import Walk
@@ -144,6 +145,37 @@ class Derivation:
         """
         return chain_rule(self.tensor(name), self.steps)
 
+    def follow(self, name: str, index) -> Trail:
+        """Return how much of a number's gradient passes through each step, and where.
+
+        Parameters
+        ----------
+        name : str
+            Of the tensor: a leaf, or the output of a step.
+        index
+            Of the number, as in ``array[index]``. Several numbers are raised together: of a grey
+            image in three equal channels, ``np.s_[0, :, 52, 18]`` is one pixel.
+
+        Raises
+        ------
+        UsageError, OutOfRangeError
+            If there is no such tensor, or no such number in it.
+        GradientError
+            If a constant that is needed was not kept (see ``nnmed.recording``), or a tensor was
+            changed in place since.
+
+        Examples
+        --------
+        >>> import nnmed
+        >>> x = nnmed.Tensor([1.0, 2.0], requires_grad=True)
+        >>> print(nnmed.explain((x * x).sum()).follow("x", 1))
+        x[1] = 2, dL/dx = 4
+        step  op   part  through
+        1     Mul  4     [1]: 4 * 1 = 4
+        0     Sum  4     []: 4 * 1 = 4
+        """
+        return follow(self.tensor(name), index, self.steps)
+
     def verify(self, raise_exception: bool = False) -> Derivation:
         """Check every step on its own and note the verdict in ``step.check``; return self.
 
@@ -183,12 +215,15 @@ class Derivation:
         """Return a LaTeX document, which needs the package amsmath only."""
         return latex.write(self)
 
-    def to_html(self, path=None, title: str = "Backward, step by step", beside=None) -> str:
+    def to_html(
+        self, path=None, title: str = "Backward, step by step", beside=None, follow=None
+    ) -> str:
         """Return the explorer, a page for a browser, and write it to `path` if that is given.
 
         One file, which needs nothing from the network: the graph, and for each step its formulas
         and arrays, the gradients that come and go, the verdict of :meth:`verify` if that was
-        called, and the code. A pixel or a weight can be followed to the loss.
+        called, and the code. The reach of any pixel or weight is shown; of one, see `follow`, how
+        much of its gradient passes through each step.
 
         Parameters
         ----------
@@ -196,6 +231,8 @@ class Derivation:
         title : str
         beside : Derivation, optional
             Of another run of the same computation; the page compares the two.
+        follow : (str, index), optional
+            What :meth:`follow` takes: this number's way to the loss is open from the start.
 
         Raises
         ------
@@ -208,7 +245,7 @@ class Derivation:
         """
         from nnmed.explain.page import build_page  # brings what converts formulas
 
-        page = build_page(self, title, beside)
+        page = build_page(self, title, beside, follow)
         if path is not None:
             write_text(path, page, "page")
         return page

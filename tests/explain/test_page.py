@@ -189,6 +189,9 @@ def test_a_click_and_the_keyboard_on_a_map_follow(at_start, derivations):
     canvas = find(at_start, "canvas.map")
     canvas.click()
     assert "[0,0," in text_of(at_start, "#trail")
+    press(at_start, Keys.ARROW_LEFT)  # still goes from step to step
+    assert at_start.execute_script("return state.number") == len(derivations[0]) - 2
+    press(at_start, Keys.ARROW_RIGHT)
     canvas = find(at_start, "canvas.map")
     press(at_start, Keys.ESCAPE)
     canvas = find(at_start, "canvas.map")
@@ -205,6 +208,45 @@ def test_pictures_of_an_array(at_start, derivations):
     choose(at_start, "figure select", "2")
     before = find(at_start, "canvas.map")
     assert before.get_attribute("aria-label").startswith("x = ")
+
+
+def test_the_figures_of_a_tensor_show_the_same_picture_and_say_which(at_start, derivations):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    number = next(s.index for s in derivations[0] if s.op_name == "MaxPool2d")
+    at_start.execute_script(f"go({number})")
+    value, gradient = (
+        next(f for f in at_start.find_elements("css selector", "figure") if f.text.startswith(name))
+        for name in ("y", "∂L/∂y")
+    )
+    for picture, label in ((2, "[0,1,"), (0, "norm[:, ")):
+        choose_in(value, picture)
+        chosen = gradient.find_element("css selector", "select").get_attribute("value")
+        assert chosen == str(picture)
+        at_start.execute_script("arguments[0].scrollIntoView({block: 'center'})", gradient)
+        ActionChains(at_start).move_to_element(
+            gradient.find_element("css selector", "canvas.map")
+        ).perform()
+        assert gradient.find_element("css selector", ".reading").text.startswith(label)
+
+
+def choose_in(figure, value):
+    from selenium.webdriver.support.ui import Select
+
+    Select(figure.find_element("css selector", "select")).select_by_value(str(value))
+
+
+def test_a_leaf_leads_to_the_step_that_uses_it_first(at_start, derivations):
+    own = derivations[0]
+    at_start.execute_script("showAll()")
+    (node,) = [
+        node
+        for node in at_start.find_elements("css selector", "#graph .node:not([data-order])")
+        if node.get_attribute("aria-label").startswith("x,")
+    ]
+    node.click()
+    first = max(s.index for s in own if any(i.leaf and i.leaf.name == "x" for i in s.inputs))
+    assert at_start.execute_script("return state.number") == first
 
 
 def test_themes(at_start):

@@ -67,6 +67,27 @@ def test_another_class_and_a_second_run(saved, image, tmp_path, capsys):
     assert f"for class {classes[0]}" in capsys.readouterr().out
     first, second = page_data(page)["runs"]
     assert first["arrays"] == second["arrays"]
+    assert first["trail"] == second["trail"]
+
+
+def test_the_way_of_a_pixel(saved, image, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    assert main(["explain", str(saved), str(image), "-o", str(page), "--pixel", "3,5"]) == 0
+    assert "the way of pixel 3,5 to the loss is worked out" in capsys.readouterr().out
+    (run,) = page_data(page)["runs"]
+    assert run["trail"]["index"] == [0, ":", 3, 5]
+    assert run["tensors"][run["trail"]["tensor"]]["name"] == "image"
+    last = run["trail"]["passages"]["0"]["part"]
+    assert last == pytest.approx(run["trail"]["gradient"], rel=1e-3)
+
+
+def test_without_a_pixel_it_is_the_one_with_the_largest_gradient(saved, image, tmp_path):
+    page = tmp_path / "page.html"
+    assert main(["explain", str(saved), str(image), "-o", str(page)]) == 0
+    (run,) = page_data(page)["runs"]
+    gradient = run["arrays"]["g" + run["trail"]["tensor"]]["statistics"]
+    largest = max(abs(gradient["min"]), abs(gradient["max"]))
+    assert abs(run["trail"]["gradient"]) == pytest.approx(largest, rel=1e-6)  # one channel
 
 
 def test_a_grey_image_serves_a_network_of_colours_and_no_other_way_round(saved, tmp_path, capsys):
@@ -81,6 +102,7 @@ def test_a_grey_image_serves_a_network_of_colours_and_no_other_way_round(saved, 
     [
         (["--label", "nothing"], 2, "the classes are"),
         (["--frame", "3"], 2, "has 1"),
+        (["--pixel", "3,900"], 2, "--pixel 3,900: the network sees"),
         (["-o", "missing/page.html"], 3, "the page cannot be written"),
     ],
 )

@@ -23,12 +23,13 @@ LARGEST = 14
 """Power of two to which the largest number of an array is brought: float16 ends at 2^16."""
 
 
-def pack(array: np.ndarray) -> dict:
+def pack(array: np.ndarray, is_weight: bool = False) -> dict:
     """Return what the page's arrays.js reads: pictures of an array, and its statistics.
 
     The last two axes make a picture, the others tell which; of a batch the first sample is shown.
     Of (N, C, 1, 1) and the like, where each picture would be a single number, N and C make one.
-    Before the pictures of several channels stands one of their norm.
+    Before the pictures of several channels stands one of their norm; weights have none, and are
+    no batch.
     """
     shape, ones = array.shape, 0
     while len(shape) - ones > 2 and shape[-2:] == (1, 1) and shape[-1 - ones] == 1:
@@ -39,11 +40,12 @@ def pack(array: np.ndarray) -> dict:
     leading = array.shape[:-2]
     size = math.ceil(rows / stride[0]) * math.ceil(columns / stride[1])
     count = min(PICTURES, max(1, NUMBERS // max(size, 1)))
-    places = [list(place) for place in itertools.islice(_places(leading), count)]
+    every = itertools.product(*map(range, leading)) if is_weight else _places(leading)
+    places = [list(place) for place in itertools.islice(every, count)]
     pictures = [
         array[(*place, ...)].reshape(rows, columns)[:: stride[0], :: stride[1]] for place in places
     ]
-    has_norm = len(leading) == 2 and leading[1] > 1 and bool(pictures)
+    has_norm = not is_weight and len(leading) == 2 and leading[1] > 1 and bool(pictures)
     if has_norm:
         whole = np.square(array[0, :, :: stride[0], :: stride[1]], dtype=np.float64)
         pictures.insert(0, np.sqrt(whole.sum(axis=0)))

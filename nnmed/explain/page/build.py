@@ -13,11 +13,11 @@ from nnmed.explain.page.data import code_of, run_data
 
 SCRIPTS = (
     "texts.js", "element.js", "arrays.js", "heatmap.js", "follow.js", "figures.js", "panel.js",
-    "graph.js", "main.js",
+    "trail.js", "graph.js", "main.js",
 )  # fmt: skip
 
 
-def build_page(derivation, title: str, beside=None) -> str:
+def build_page(derivation, title: str, beside=None, follow=None) -> str:
     """Return the explorer as HTML; see :meth:`nnmed.explain.Derivation.to_html`."""
     if not len(derivation):
         raise UsageError("to_html: the loss is a leaf, and there are no steps to show")
@@ -28,7 +28,7 @@ def build_page(derivation, title: str, beside=None) -> str:
         )
     # A file name that cannot be decoded has no place in a page.
     title = title.encode("utf-8", "backslashreplace").decode()
-    runs = [run_data(derivation)] + ([] if beside is None else [run_data(beside)])
+    runs = [run_data(each, follow) for each in (derivation, beside) if each is not None]
     data = {
         "title": title,
         "summaries": [_summary(each) for each in (derivation, beside) if each is not None],

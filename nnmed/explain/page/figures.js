@@ -3,15 +3,17 @@
 // Up to so many numbers are written out below their picture.
 const FEW = 9;
 
-// Which picture of each array was chosen last, so that it stays from step to step.
+// Which picture of each tensor was chosen last, so that it stays from step to step; and the figures
+// of each tensor that are shown, which choose together.
 const chosenPicture = new Map();
+const figuresOf = new Map();
 
 // `about` is {name, key, tensor}: what it is called, where it is in the page, what can be followed.
 function arrayFigure(array, about, follow, region) {
   if (!array) {
     return element("figure", {}, element("figcaption", {}, `${about.name}: ${text("not_kept")}`));
   }
-  const which = Math.min(chosenPicture.get(about.key) ?? 0, array.labels.length - 1);
+  let which = 0;
   const map = element("canvas", { className: "map", tabIndex: 0 });
   map.dataset.key = `${about.tensor} ${about.name}`;
   map.setAttribute("role", "img");
@@ -23,45 +25,45 @@ function arrayFigure(array, about, follow, region) {
   let picture, cursor = [0, 0];
 
   function show(number) {
-    chosenPicture.set(about.key, number);
-    picture = pictureOf(array, number);
-    const limit = limitOf(picture.numbers);
+    which = Math.min(number, array.labels.length - 1);
+    picture = pictureOf(array, which);
+    const limit = limitOf(picture.numbers), low = picture.numbers.some((x) => x < 0) ? -limit : 0;
     draw(map, picture, limit);
     const height = `${Math.max(72, parseFloat(map.style.height))}px`;
-    drawScale(scale, limit);
+    drawScale(scale, limit, low);
     scale.style.height = ends.style.height = height;
     drawRegion(overlay, map, region === undefined ? null : inPicture(array, region));
     scale.hidden = ends.hidden = picture.numbers.length < 2;  // one number needs no scale
-    ends.replaceChildren(...[limit, 0, -limit].map((end) => element("span", {}, format(end))));
+    const marks = low ? [limit, 0, low] : [limit, 0];
+    ends.replaceChildren(...marks.map((end) => element("span", {}, format(end))));
+    if (choice) choice.querySelector("select").value = which;
     reading.textContent = picture.numbers.length <= FEW ? written(picture) : "";
     map.setAttribute("aria-label", describe(array, about));
   }
   function read([row, column]) {
     cursor = [row, column];
-    const index = indexAt(array, currentPicture(), row, column);
-    const place = array.norm && currentPicture() === 0 ? `norm[:, ${index.slice(-2)}]` : `[${index}]`;
+    const index = indexAt(array, which, row, column);
+    const place = array.norm && which === 0 ? `norm[:, ${index.slice(-2)}]` : `[${index}]`;
     reading.textContent = `${place} = ${format(picture.numbers[row * picture.columns + column])}`;
   }
-  const currentPicture = () => chosenPicture.get(about.key) ?? 0;
   function place(event) {
     const box = map.getBoundingClientRect();
     const row = Math.floor((event.clientY - box.top) / box.height * picture.rows);
     const column = Math.floor((event.clientX - box.left) / box.width * picture.columns);
     return [Math.max(0, Math.min(picture.rows - 1, row)), Math.max(0, Math.min(picture.columns - 1, column))];
   }
-  function chooseCursor() {
-    const isNorm = array.norm && currentPicture() === 0;
-    const which = isNorm ? largestAt(array, ...cursor) : currentPicture();
-    follow(about.tensor, indexAt(array, which, ...cursor));
+  function chooseCursor(byKeyboard) {
+    const from = array.norm && which === 0 ? largestAt(array, ...cursor) : which;
+    follow(about.tensor, indexAt(array, from, ...cursor), byKeyboard);
   }
   map.addEventListener("pointermove", (event) => read(place(event)));
-  map.addEventListener("click", (event) => { read(place(event)); chooseCursor(); });
+  map.addEventListener("click", (event) => { read(place(event)); chooseCursor(false); });
   map.addEventListener("keydown", (event) => {
     const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     if (move) {
       read([Math.max(0, Math.min(picture.rows - 1, cursor[0] + move[0])),
         Math.max(0, Math.min(picture.columns - 1, cursor[1] + move[1]))]);
-    } else if (event.key === "Enter") chooseCursor();
+    } else if (event.key === "Enter") chooseCursor(true);
     else return;
     event.preventDefault();
     event.stopPropagation();  // the page's own arrow keys go from step to step
@@ -69,8 +71,12 @@ function arrayFigure(array, about, follow, region) {
 
   const choice = array.labels.length > 1
     ? element("label", {}, `${text("channel")} `, element("select", {
-        onchange: (event) => { show(+event.target.value); read(cursor); },
-      }, ...array.labels.map((label, i) => element("option", { value: i, selected: i === which },
+        onchange: (event) => {
+          chosenPicture.set(about.key, +event.target.value);
+          for (const showOther of figuresOf.get(about.key)) showOther(+event.target.value);
+          read(cursor);
+        },
+      }, ...array.labels.map((label, i) => element("option", { value: i },
         label === "norm" ? text("all_channels") : label))))
     : null;
   const strides = Math.max(...array.stride);
@@ -81,7 +87,8 @@ function arrayFigure(array, about, follow, region) {
       element("div", { style: "position:relative" }, map, overlay), scale, ends),
     choice, reading, statisticsTable(array.statistics));
   figure.querySelector(".picture > div").style.position = "relative";
-  show(which);
+  figuresOf.set(about.key, [...(figuresOf.get(about.key) || []), show]);
+  show(chosenPicture.get(about.key) ?? 0);
   return figure;
 }
 

@@ -29,8 +29,8 @@ function join(a, b) {
 // The trail of a number: its region in each tensor that depends on it, by the tensor's name.
 function trailOf(run, tensor, index) {
   const shape = run.tensors[tensor].shape;
-  const place = shape.length >= 3
-    ? [index.at(-2), index.at(-2), index.at(-1), index.at(-1)] : null;
+  const hasPlace = shape.length >= 3 && index.slice(-2).every(Number.isInteger);
+  const place = hasPlace ? [index.at(-2), index.at(-2), index.at(-1), index.at(-1)] : null;
   const regions = new Map([[tensor, place]]);
   // Steps run from the loss to the leaves, so the way to the loss is from the last step to the first.
   for (let number = run.steps.length - 1; number >= 0; number--) {

@@ -5,13 +5,17 @@ const drawing = graphPane.querySelector("svg");
 const nodes = new Map();
 let zoom = 1;
 const READABLE = 0.6;
+const GOOD_PART = 0.1;
 
 function prepareGraph(choose) {
   drawing.setAttribute("role", "group");
-  for (const node of drawing.querySelectorAll(".node[data-order]")) {
-    const number = numberOf(node.dataset.order);
+  for (const node of drawing.querySelectorAll(".node")) {
+    const number = node.dataset.order ? numberOf(node.dataset.order) : firstUse(node);
     if (number === undefined) continue;
-    nodes.set(number, node);
+    if (node.dataset.order) {
+      nodes.set(number, node);
+      addNumber(node, number);
+    }
     node.setAttribute("tabindex", "0");
     node.setAttribute("role", "button");
     node.addEventListener("click", () => choose(number));
@@ -25,6 +29,23 @@ function prepareGraph(choose) {
   document.getElementById("zoom-in").addEventListener("click", () => scaleGraph(zoom * 1.25));
   document.getElementById("zoom-out").addEventListener("click", () => scaleGraph(zoom / 1.25));
   document.getElementById("zoom-all").addEventListener("click", showAll);
+}
+
+// The step that uses a leaf first in forward: where a click on the leaf leads.
+function firstUse(node) {
+  const name = node.querySelector("text")?.textContent, { steps, tensors } = page.runs[0];
+  const number = steps.findLastIndex((step) => step.inputs.some((input) =>
+    tensors[input.tensor].step === null && tensors[input.tensor].name === name));
+  return number < 0 ? undefined : number;
+}
+
+function addNumber(node, number) {
+  const box = node.querySelector("rect"), label = box.ownerDocument.createElementNS(box.namespaceURI, "text");
+  label.setAttribute("class", "number");
+  label.setAttribute("x", +box.getAttribute("x") - 4);
+  label.setAttribute("y", +box.getAttribute("y") + 12);
+  label.textContent = number;
+  node.append(label);
 }
 
 function numberOf(order) {
@@ -58,9 +79,12 @@ function markChosen(number) {
     box.top + box.height / 2 - pane.top - pane.height / 2);
 }
 
-function markFollowed(regions) {
+// Outlined is what a followed number reaches; if it is known, only where a good part passes.
+function markFollowed(regions, known) {
   for (const [number, node] of nodes) {
-    node.classList.toggle("followed", Boolean(regions?.has(page.runs[0].steps[number].output)));
+    const isReached = Boolean(regions?.has(page.runs[0].steps[number].output));
+    const part = known?.passages[number]?.part ?? 0;
+    node.classList.toggle("followed", known ? Math.abs(part) >= GOOD_PART * Math.abs(known.gradient) : isReached);
   }
 }
 

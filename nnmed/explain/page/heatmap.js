@@ -32,13 +32,14 @@ function draw(canvas, picture, limit) {
   context.putImageData(image, 0, 0);
 }
 
-function drawScale(canvas, limit) {
+function drawScale(canvas, limit, low) {
   canvas.width = 1;
   canvas.height = 64;
   canvas.style.width = "12px";
   const context = canvas.getContext("2d");
   for (let y = 0; y < 64; y++) {
-    context.fillStyle = `rgb(${colour(limit * (1 - y / 31.5), limit || 1).join(",")})`;
+    const value = limit + (low - limit) * y / 63;
+    context.fillStyle = `rgb(${colour(value, limit || 1).join(",")})`;
     context.fillRect(0, y, 1, 1);
   }
 }

@@ -4,7 +4,7 @@ const page = JSON.parse(document.getElementById("data").textContent);
 const state = { number: 0, run: 0, followed: null };
 const controls = Object.fromEntries(["previous", "next", "position", "find", "run", "theme", "language"]
   .map((id) => [id, document.getElementById(id)]));
-const trail = document.getElementById("trail");
+if (page.runs[0].trail) state.followed = page.runs[0].trail;
 
 // The run that is shown; the third is the difference of two.
 function shownRun() {
@@ -23,13 +23,13 @@ function go(number) {
     `${text("step", { number: state.number, last: count - 1 })}: ${step.op} ${step.layer || ""}`;
 }
 
-function follow(tensor, index) {
+function follow(tensor, index, byKeyboard) {
   state.followed = { tensor, index };
   const { scrollTop } = panel, chosen = document.activeElement?.dataset.key;
   show();
   panel.scrollTop = scrollTop;
-  if (chosen) panel.querySelector(`[data-key="${chosen}"]`)?.focus({ preventScroll: true });
-  trail.scrollTop = 0;
+  // With the pointer the arrow keys still go from step to step.
+  if (chosen && byKeyboard) panel.querySelector(`[data-key="${chosen}"]`)?.focus({ preventScroll: true });
   document.getElementById("status").textContent = trail.querySelector("h3")?.firstChild.textContent || "";
 }
 
@@ -42,15 +42,22 @@ function show() {
   const run = shownRun(), { followed } = state;
   const regions = followed ? trailOf(run, followed.tensor, followed.index) : null;
   showStep(run, state.number, go, follow, regions);
-  if (!followed) panel.prepend(element("p", { className: "soft" }, text("hint")));
+  if (!followed) panel.prepend(hint(run));
   markChosen(state.number);
-  markFollowed(regions);
+  markFollowed(regions, workedOut(run));
   labelNodes(run);
   showTrail(run, regions);
   controls.position.textContent = text("position", { number: state.number, last: run.steps.length - 1 });
   controls.find.value = state.number;
   controls.previous.disabled = state.number === 0;
   controls.next.disabled = state.number === run.steps.length - 1;
+}
+
+function hint(run) {
+  const known = state.run < 2 && run.trail;
+  return element("p", { className: "soft" }, text("hint"), known ? " " : "", known ? element("button",
+    { type: "button", id: "follow", onclick: () => follow(known.tensor, known.index) },
+    text("follow", { place: placeText(run, known) })) : "");
 }
 
 // The number of an array at an index, or the nearest one that the page shows.
@@ -64,47 +71,6 @@ function numberAt(array, index) {
     ? [Math.floor(index[depth] / array.stride[0]), Math.floor(index[depth + 1] / array.stride[1])]
     : [0, array.axes.length ? Math.floor(index[depth] / array.stride[1]) : 0];
   return pictureOf(array, which).numbers[row * array.columns + column];
-}
-
-function showTrail(run, regions) {
-  trail.hidden = !regions;
-  if (!regions) return trail.replaceChildren();
-  const { tensor, index } = state.followed, about = run.tensors[tensor];
-  const gradient = numberAt(run.arrays[about.gradient], index);
-  const rows = run.steps.map((step, number) => [step, number])
-    .filter(([step]) => regions.has(step.output)).reverse()
-    .map(([step, number]) => element("tr", {},
-      element("td", {}, element("button", { type: "button", className: "step", onclick: () => go(number) },
-        `${number}: ${step.op} ${step.layer || ""}`)),
-      element("td", {}, regionText(regions.get(step.output))),
-      element("td", { className: "number" }, format(largestIn(run, step, regions.get(step.output))))));
-  trail.replaceChildren(
-    element("h3", {}, text("trail", { name: about.name || tensor, place: `[${index}]` }), " ",
-      element("button", { type: "button", id: "stop", onclick: stopFollowing }, text("stop"))),
-    element("p", {}, `${text("value")} ${format(numberAt(run.arrays[about.array], index))}. `,
-      gradient === null ? "" : state.run === 2 ? `${text("gradient")} ${format(gradient)}`
-        : text("effect", { gradient: format(gradient) })),
-    element("table", {}, element("thead", {}, element("tr", {},
-      element("th", {}, text("find")), element("th", {}, text("region")),
-      element("th", { className: "number" }, text("largest_shown")))), element("tbody", {}, ...rows)));
-}
-
-// The largest gradient of a step's output in a region, of all pictures.
-function largestIn(run, step, region) {
-  const array = run.arrays[step.gradient];
-  if (!array) return null;
-  const marked = inPicture(array, region);
-  let largest = 0;
-  array.labels.forEach((label, which) => {
-    if (label === "norm") return;
-    const { columns, numbers } = pictureOf(array, which);
-    numbers.forEach((value, i) => {
-      const row = Math.floor(i / columns), column = i % columns;
-      const inside = !marked || (row >= marked[0] && row <= marked[1] && column >= marked[2] && column <= marked[3]);
-      if (inside && Math.abs(value) > largest) largest = Math.abs(value);
-    });
-  });
-  return largest;
 }
 
 function showTexts() {

@@ -4,15 +4,16 @@ const panel = document.getElementById("step");
 
 function showStep(run, number, go, follow, regions) {
   const step = run.steps[number];
+  figuresOf.clear();
   panel.replaceChildren(
     heading(run, step, number),
     ...formulas(step),
     ...section("into", arraysOf(step.inputs.map((input) => [input.tensor, inputName(run, input)]), run)),
     ...section("out", arraysOf([[step.output, "y"]], run)),
     ...section("down", [gradientFigure(run, step.gradient, step.output, "∂L/∂y")],
-      step.summed > 1 ? text("summed", { count: step.summed }) : null),
+      step.from.length > 1 ? summed(step, go) : null),
     ...section("up", step.inputs.filter((input) => input.gradient).map((input) =>
-      gradientFigure(run, input.gradient, input.tensor, `∂L/∂${input.name}`))),
+      gradientFigure(run, input.gradient, input.tensor, `∂L/∂${input.name}${byThisPath(run, input)}`))),
     ...sources(run, step, go),
     ...numbersPutIn(step),
     ...kept(step),
@@ -28,6 +29,19 @@ function showStep(run, number, go, follow, regions) {
     return arrayFigure(run.arrays[key], { name, key: tensor, tensor }, follow,
       regions?.has(tensor) ? regions.get(tensor) : undefined);
   }
+}
+
+// From which steps the gradients come that are added up.
+function summed(step, go) {
+  const buttons = step.from.map((number) => element("button",
+    { type: "button", className: "step", onclick: () => go(number) }, text("from_step", { number })));
+  return element("p", {}, text("summed", { count: step.from.length }), " ", ...buttons);
+}
+
+// What a tensor gets on one of several paths is not its whole gradient.
+function byThisPath(run, input) {
+  const { paths } = run.tensors[input.tensor];
+  return paths > 1 ? ` ${text("one_path", { count: paths })}` : "";
 }
 
 function inputName(run, input) {
@@ -64,7 +78,7 @@ function formulas(step) {
 
 function section(title, figures, note) {
   if (!figures.length) return [];
-  return [element("h3", {}, text(title)), note ? element("p", {}, note) : null,
+  return [element("h3", {}, text(title)), note,
     element("div", { className: "arrays" }, ...figures)].filter(Boolean);
 }
 
@@ -84,7 +98,8 @@ function numbersPutIn(step) {
 }
 
 function kept(step) {
-  const names = step.saved.map((saved) => `${saved.what} ${shapeText(saved.shape)}`);
+  const what = (name) => name === "output" ? text("output") : name.replace(/^input /, `${text("input")} `);
+  const names = step.saved.map((saved) => `${what(saved.what)} ${shapeText(saved.shape)}`);
   return [element("h3", {}, text("saved")), element("p", {}, names.join(", ") || text("nothing_saved"))];
 }
 

@@ -1,0 +1,66 @@
+// The trail below: where a followed number has an effect, and how much of its gradient passes there.
+
+const trail = document.getElementById("trail");
+const MOST_THROUGH = 2;  // entries that are named for a step
+
+// The trail that was worked out, if it is that of the number which is followed.
+function workedOut(run) {
+  const { followed } = state, known = state.run < 2 ? run.trail : null;
+  const isIt = known && followed && known.tensor === followed.tensor && String(known.index) === String(followed.index);
+  return isIt ? known : null;
+}
+
+function placeText(run, { tensor, index }) {
+  return `${run.tensors[tensor].name || tensor} [${index}]`;
+}
+
+function showTrail(run, regions) {
+  trail.hidden = !regions;
+  if (!regions) return trail.replaceChildren();
+  const known = workedOut(run);
+  const columns = known ? ["find", "region", "part", "through"] : ["find", "region"];
+  const rows = run.steps.map((step, number) => [step, number])
+    .filter(([step]) => regions.has(step.output)).reverse()
+    .map(([step, number]) => trailRow(step, number, regions.get(step.output), known));
+  trail.replaceChildren(
+    element("h3", {}, text("trail", { name: placeText(run, state.followed) }), " ",
+      element("button", { type: "button", id: "stop", onclick: stopFollowing }, text("stop"))),
+    element("p", {}, told(run, known)),
+    element("p", { className: "soft" }, text(known ? "parts" : "no_parts")),
+    element("table", {}, element("thead", {}, element("tr", {}, ...columns.map((key) =>
+      element("th", { className: key === "part" ? "number" : "" }, text(key))))),
+    element("tbody", {}, ...rows)));
+  const here = trail.querySelector("tr.here");
+  if (here) trail.scrollTop = here.offsetTop - trail.offsetTop - trail.clientHeight / 2;
+}
+
+// What raising the number does to the loss.
+function told(run, known) {
+  const { tensor, index } = state.followed, about = run.tensors[tensor];
+  const value = known ? known.value : numberAt(run.arrays[about.array], index);
+  const gradient = known ? known.gradient : numberAt(run.arrays[about.gradient], index);
+  const effect = gradient === null ? "" : state.run === 2 ? `${text("gradient")} ${format(gradient)}`
+    : text("effect", { gradient: format(gradient) });
+  const together = index.includes(":") ? text("together") : "";
+  return together + text("value", { value: format(value) }) + effect;
+}
+
+function trailRow(step, number, region, known) {
+  const row = element("tr", { className: number === state.number ? "here" : "" },
+    element("td", {}, element("button", { type: "button", className: "step", onclick: () => go(number) },
+      `${number}: ${step.op} ${step.layer || ""}`)),
+    element("td", {}, regionText(region)));
+  const passage = known?.passages[number];
+  if (passage) {
+    const share = known.gradient ? ` (${(100 * passage.part / known.gradient).toFixed(0)} %)` : "";
+    row.append(element("td", { className: "number" }, format(passage.part) + share),
+      element("td", {}, passage.entries.slice(0, MOST_THROUGH).map(through).join(";  ")));
+  }
+  return row;
+}
+
+// The entry rises by `change` h, and with it the loss by that times the gradient.
+function through([place, change, gradient]) {
+  const factor = gradient < 0 ? `(${format(gradient)})` : format(gradient);
+  return `y[${place}]: ${format(change)} · ${factor} = ${format(change * gradient)}`;
+}

@@ -1,0 +1,188 @@
+"""Follow a number to the loss: how much of its gradient passes through each step, and where.
+
+Raised a little, a number x changes an entry y of a later output by dy/dx, and that the loss by
+dL/dy. Summed over all entries of one output, (dy/dx) (dL/dy) is the part of dL/dx that passes
+through that step: all of it where there is one way only, a share where ways part and meet again.
+The changes dy/dx are central differences in float64, of all steps at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnmed.errors import GradientError, OutOfRangeError, UsageError
+from nnmed.explain.clone import in_float64, run_in_float64
+from nnmed.explain.step import Leaf, Step
+
+MOST = 5
+"""Entries of an output that are named, at most."""
+_STEP = 1e-5  # of the difference, for numbers of size 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of an output on the way.
+
+    Attributes
+    ----------
+    place : tuple of int
+    change : float
+        Of the entry, for one unit of what is followed.
+    gradient : float
+        Of the loss by the entry.
+    """
+
+    place: tuple[int, ...]
+    change: float
+    gradient: float
+
+    @property
+    def part(self) -> float:
+        """The part of the gradient that passes here."""
+        return self.change * self.gradient
+
+    def __str__(self) -> str:
+        place = ", ".join(map(str, self.place))
+        return f"[{place}]: {self.change:.3g} * {self.gradient:.3g} = {self.part:.3g}"
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What passes through the output of one step.
+
+    Attributes
+    ----------
+    step : Step
+    part : float
+        Of the gradient of what is followed.
+    entries : list of Entry
+        Those with the largest parts, largest first.
+    """
+
+    step: Step
+    part: float
+    entries: list[Entry]
+
+
+@dataclass(frozen=True)
+class Trail:
+    """The way of a number to the loss.
+
+    Attributes
+    ----------
+    name : str
+        Of the tensor.
+    index
+        Which number it is; of several, they are raised together.
+    value : float
+        The mean of the numbers.
+    gradient : float
+        The sum of their gradients: raise them by h, and the loss changes by ``gradient * h``.
+    passages : list of Passage
+        From the tensor to the loss.
+    """
+
+    name: str
+    index: object
+    value: float
+    gradient: float
+    passages: list[Passage]
+
+    def __str__(self) -> str:
+        head = f"{self.name}[{_text(self.index)}] = {self.value:.6g}, dL/dx = {self.gradient:.6g}"
+        rows = [("step", "op", "part", "through")]
+        for passage in self.passages:
+            step = passage.step
+            op = f"{step.op_name} {step.layer}".strip()
+            most = str(passage.entries[0]) if passage.entries else ""
+            rows.append((str(step.index), op, f"{passage.part:.3g}", most))
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        return "\n".join([head, *lines])
+
+
+def follow(item: Leaf | Step, index, steps: list[Step]) -> Trail:
+    """Return the trail of a leaf's, or of an output's, numbers at an index."""
+    array = in_float64(item.tensor.numpy() if isinstance(item, Leaf) else item.output_value)
+    direction = np.zeros(array.shape)
+    try:
+        direction[index] = 1.0
+    except IndexError as error:
+        raise OutOfRangeError(
+            f"follow: {item.name} {array.shape} has no [{_text(index)}]: {error}"
+        ) from None
+    if not direction.any():
+        raise UsageError(f"follow: [{_text(index)}] of {item.name} {array.shape} is no number")
+    chosen = direction == 1
+    size = _STEP * max(1.0, float(np.sqrt(np.mean(np.square(array)))))
+    ends = [array - size * direction, array + size * direction]
+    key = item if isinstance(item, Leaf) else item.index
+    return Trail(
+        item.name,
+        index,
+        float(array[chosen].mean()),
+        float(item.gradient[chosen].sum(dtype=np.float64)),
+        [*_passages({key: ends}, steps, 2 * size)],
+    )
+
+
+def _passages(ends: dict, steps: list[Step], width: float):
+    """Yield what passes through each step that depends on what is followed.
+
+    `ends` are the arrays at both ends of the difference, by leaf or number of the step.
+    """
+    for step in reversed(steps):
+        keys = [item.leaf if item.source is None else item.source for item in step.inputs]
+        if not any(key in ends for key in keys):
+            continue
+        values = step.input_values
+        if any(value is None and key not in ends for key, value in zip(keys, values)):
+            raise GradientError(
+                f"follow: a constant of {step.op_name} at {step.file}:{step.line} was not kept; "
+                "make the graph under nnmed.recording()"
+            )
+        ends[step.index] = [
+            run_in_float64(
+                step.op,
+                [ends[k][side] if k in ends else in_float64(v) for k, v in zip(keys, values)],
+                step.device,
+            )
+            for side in (0, 1)
+        ]
+        before, after = ends[step.index]
+        yield _passage(step, (after - before) / width)
+        for key in {key for key in keys if key in ends and key != step.index}:
+            if _last_use(key, steps) == step.index:
+                del ends[key]
+
+
+def _passage(step: Step, change: np.ndarray) -> Passage:
+    gradient = step.gradient.astype(np.float64)
+    parts = change * gradient
+    order = np.argsort(-np.abs(parts), axis=None)[:MOST]
+    places = [tuple(map(int, np.unravel_index(number, parts.shape))) for number in order]
+    entries = [Entry(p, float(change[p]), float(gradient[p])) for p in places if parts[p]]
+    return Passage(step, float(parts.sum()), entries)
+
+
+def _last_use(key, steps: list[Step]) -> int:
+    """Return the number of the last step in forward order that a tensor goes into."""
+    contributions = steps[key].contributions if isinstance(key, int) else key.contributions
+    return min(index for index, _ in contributions)
+
+
+def _text(index) -> str:
+    """Return an index as it is written between brackets."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return ", ".join(_part(part) for part in parts)
+
+
+def _part(part) -> str:
+    if part is Ellipsis:
+        return "..."
+    if not isinstance(part, slice):
+        return str(part)
+    bounds = ["" if bound is None else str(bound) for bound in (part.start, part.stop)]
+    return ":".join([*bounds, *([] if part.step is None else [str(part.step)])])
