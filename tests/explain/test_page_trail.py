@@ -45,6 +45,8 @@ def test_how_much_passes_through_each_step(browser, tmp_path):
     assert len(browser.find_elements("css selector", ".node.followed")) == len(carrying)
     browser.execute_script("go(3)")
     assert text_of(browser, "#trail tr.here").startswith("3: ")
+    boxes = [find(browser, name).rect for name in ("#trail", "#trail tr.here")]
+    assert boxes[0]["y"] < boxes[1]["y"] < boxes[0]["y"] + boxes[0]["height"]
     browser.execute_script(f"follow('{_key(own, 'x')}', [0, 0, 1, 1])")
     assert "--pixel" in text_of(browser, "#trail")
     assert len(find(browser, "#trail thead tr").find_elements("css selector", "th")) == 2

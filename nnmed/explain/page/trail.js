@@ -31,7 +31,8 @@ function showTrail(run, regions) {
       element("th", { className: key === "part" ? "number" : "" }, text(key))))),
     element("tbody", {}, ...rows)));
   const here = trail.querySelector("tr.here");
-  if (here) trail.scrollTop = here.offsetTop - trail.offsetTop - trail.clientHeight / 2;
+  if (!here) return;
+  trail.scrollTop += here.getBoundingClientRect().top - trail.getBoundingClientRect().top - trail.clientHeight / 2;
 }
 
 // What raising the number does to the loss.
