@@ -137,6 +137,9 @@ class _Reader:
         """Read one argument, in braces or of one part."""
         self.skip_space()
         if self.tokens[self.at] != "{":
+            digits = self.tokens[self.at]
+            if digits.isdigit() and len(digits) > 1:  # TeX takes one
+                self.tokens[self.at : self.at + 1] = digits[0], digits[1:]
             while (part := self.part()) is None:
                 pass
             return part[0].strip()

@@ -201,6 +201,8 @@ class Step(Gradient):
         The formulas with the numbers put in; empty for large arrays.
     false_formulas : list of str
         Of small arrays: which formulas do not give what the code gives.
+    unread_formulas : list of str
+        The same: which formulas cannot be computed, and why.
     check : Check or None
         The verdict of ``Derivation.verify()``.
     """
@@ -220,6 +222,7 @@ class Step(Gradient):
     backward_seconds: float
     numbers: str = ""
     false_formulas: list[str] = field(default_factory=list)
+    unread_formulas: list[str] = field(default_factory=list)
     check: object = None
     _gradient: object = None
     _values: object = None
@@ -278,8 +281,8 @@ class Step(Gradient):
 
     @property
     def notes(self) -> list[str]:
-        """What is easily overlooked: false formulas, paths that were added up, broadcasting."""
-        notes = [*self.false_formulas]
+        """What is easily overlooked: wrong formulas, paths that were added up, broadcasting."""
+        notes = [*self.false_formulas, *self.unread_formulas]
         if len(self.contributions) > 1:
             steps = ", ".join(str(step) for step, _ in self.contributions)
             notes.append(f"{len(self.contributions)} paths were added up, from steps {steps}")

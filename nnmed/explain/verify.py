@@ -100,8 +100,10 @@ def check_step(step: Step) -> Check:
     if not followed.error <= _allowed(step):
         found = followed.input, followed.entry, followed.value, followed.expected
         return _failed(step, followed.error, *found, "the formula in float64")
-    if step.false_formulas:
-        return Check("failed", followed.error, message=_at(step) + step.false_formulas[0])
+    is_ours = type(step.op).__module__.startswith("nnmed.")
+    formulas = [*step.false_formulas, *(step.unread_formulas if is_ours else ())]
+    if formulas:
+        return Check("failed", followed.error, message=_at(step) + formulas[0])
     if not point.is_finite:
         return Check("skipped", message="no point was found at which all numbers are finite")
     return followed

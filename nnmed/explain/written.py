@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 
 from nnmed.autograd import Op, Tensor
 from nnmed.backend.arrays import to_device
 from nnmed.explain.clone import node_in_float64, recorded_gradients, run_in_float64
+from nnmed.explain.formula.parser import parse, split
 from nnmed.explain.formula.reading import Reading, Written
 from nnmed.explain.formula.terms import FormulaError
 from nnmed.explain.numerals import number_text
@@ -17,7 +20,7 @@ from nnmed.explain.step import Leaf, Step
 from nnmed.explain.symbols import Symbols
 
 LARGEST = 9  # numbers of an array that is written out
-_FLOAT32, _FLOAT64 = 1e-4, 1e-7  # share of the largest number that rounding may change
+_FLOAT32, _FLOAT64 = 1e-4, 1e-9  # share of the largest number that rounding may change
 
 
 def write_out(steps: list[Step]) -> None:
@@ -61,6 +64,7 @@ class _Page:
         self.is_small = min(sizes) > 0 and max(sizes) <= LARGEST
         self.values = step.input_values if self.is_small else []
         step.false_formulas.clear()
+        step.unread_formulas.clear()
         self.symbols.add_numbers(step, self.values)
 
     def write(self) -> None:
@@ -76,10 +80,10 @@ class _Page:
     def output(self) -> list[str]:
         """Return the lines of the forward formula."""
         _, index, right = self.symbols.sides(self.step.forward_latex)
-        *definitions, result = self.numbers(lambda reading: reading.forward())
-        told = self.told("y", result, self.step.output_value, self.output_in_float64)
-        line = _line(self.step.name + index, right, *told)
-        return [*map(self.definition, definitions), line]
+        formula = _Formula("y", self.step.forward_latex, lambda side: self.reading.forward(side))
+        value = self.step.output_value
+        definitions, told = self.told(formula, value, self.output_in_float64)
+        return [*definitions, _line(self.step.name + index, right, *told)]
 
     def gradient(self, position: int, item) -> list[str]:
         """Return the lines of the gradient by an input, and set the texts of that."""
@@ -87,37 +91,70 @@ class _Page:
         if not self.is_small:
             return []
         argument = item.name.partition("[")[0]
-        *definitions, result = self.numbers(lambda reading: reading.backward(argument, position))
+        formula = _Formula(
+            f"the gradient of {item.name}",
+            item.formula,
+            lambda side: self.reading.backward(argument, position, side),
+        )
         exact = partial(self.gradient_in_float64, position)
-        told = self.told(f"the gradient of {item.name}", result, item.gradient, exact)
+        definitions, told = self.told(formula, item.gradient, exact)
         item.numbers = told[0]
         target = item.leaf or self.steps[item.source]
         path = " on this path" if len(target.contributions) > 1 else ""
         name = f"dL/d{target.name}{item.index}{path}"
-        return [*map(self.definition, definitions), _line(name, item.symbols, *told)]
+        return [*definitions, _line(name, item.symbols, *told)]
 
     def definition(self, written: Written) -> str:
         """Return the line that says what a symbol of the formula is."""
         name, index, right = self.symbols.sides(written.latex)
         return _line(name + index, right, written.text, number_text(written.value))
 
-    def told(self, name: str, written: Written | None, value, in_float64) -> list[str]:
-        """Return numbers and result of an array, and note it if the formula gives another one."""
-        result = number_text(value)
-        if written is None:
-            return [result]
-        texts = [written.whole, written.text] if written.whole else [written.text]
-        if not _agree(written.value, value, _FLOAT32):  # the formula is false, or float32 is
-            exact = in_float64()
-            if exact is not None and not _agree(written.value, exact, _FLOAT64):
-                found = number_text(written.value)
-                self.step.false_formulas.append(
-                    f"the formula of {name} gives {found}, the code {result}"
-                )
-                return [*texts, f"{found}, but the code gives {result}"]
-        return [*texts, result]
-
     # -- the formulas read -------------------------------------------------------------
+
+    def told(self, formula: _Formula, value, in_float64) -> tuple[list[str], list[str]]:
+        """Return the lines of definitions, and numbers and result of an array.
+
+        And note it if the formula cannot be read, or gives another array than the code.
+        """
+        result = number_text(value)
+        try:
+            *definitions, written = formula.read(None)
+            others = [formula.read(side)[-1] for side in formula.sides()[:-1]]
+        except FormulaError as error:
+            if formula.latex and all(value is not None for value in self.values):
+                self.step.unread_formulas.append(f"the formula of {formula.name}: {error}")
+            return [], [result]
+        lines = [*map(self.definition, definitions)]
+        texts = [written.whole, written.text] if written.whole else [written.text]
+        for found in (written.value, *[other.value for other in others]):
+            verdict = self.judged(found, value, in_float64)
+            if verdict is False:
+                shown = number_text(found)
+                told = f"the formula of {formula.name} gives {shown}, the code {result}"
+                self.step.false_formulas.append(told)
+                return lines, [*texts, f"{shown}, but the code gives {result}"]
+            if verdict is None:
+                return [], [result]
+        return lines, [*texts, result]
+
+    def judged(self, found, value, in_float64) -> bool | None:
+        """Tell whether a formula gives the array of the code; None if no one can tell.
+
+        That is so where numbers are infinite, or where a formula in plain arithmetic overflows
+        and the code does not.
+        """
+        if _agree(found, value, _FLOAT32 * _largest(value)):
+            return True
+        exact = _or_none(in_float64)  # the formula is false, or float32 is coarse
+        known = [array for array in (*self.values, self.step.gradient) if array is not None]
+        if exact is None or not all(np.isfinite(array).all() for array in known):
+            return None
+        both = np.isfinite(found) & np.isfinite(exact)
+        # Where terms cancel, what is left of a sum is as exact as the terms were.
+        size = max(map(_largest, (*known, value, exact)))
+        if not _agree(found[both], exact[both], _FLOAT64 * size):
+            return False
+        return True if both.all() else None
 
     @cached_property
     def reading(self) -> Reading:
@@ -130,14 +167,9 @@ class _Page:
         known = {name: value for name, value in inputs.items() if not _is_missing(value)}
         output = self.step.output_value
         output = None if output is None else _float64(output)
-        return Reading(self.step.op, known, output, _float64(self.step.gradient))
-
-    def numbers(self, read) -> list:
-        """Return what a formula makes, definitions first; only None if it cannot be read."""
-        try:
-            return read(self.reading)
-        except FormulaError:
-            return [None]
+        return Reading(
+            self.step.op, known, output, _float64(self.step.gradient), dtype=self.step.dtype
+        )
 
     def output_in_float64(self):
         """Return what the op gives for the same inputs in float64."""
@@ -151,6 +183,30 @@ class _Page:
         return recorded_gradients(node_in_float64(self.step.op), dy)[position]
 
 
+class _Formula(NamedTuple):
+    """A formula, and how to read one of its right sides; the last one that is known for None."""
+
+    name: str
+    latex: str
+    read: Callable
+
+    def sides(self) -> range:
+        """Return the numbers of the right sides: of ``y = a = b`` there are two."""
+        return range(1, len(parse(split(self.latex)[0])[0].operands))
+
+
+def _or_none(compute):
+    try:
+        return compute()
+    except Exception:  # an op of one's own may take float32 alone, or read a float that it kept
+        return None
+
+
+def _largest(array) -> float:
+    """Return the size of the largest finite number."""
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0))
+
+
 def _float64(array):
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
@@ -159,10 +215,8 @@ def _is_missing(value) -> bool:
     return value is None or (isinstance(value, list) and any(array is None for array in value))
 
 
-def _agree(found, expected, share: float) -> bool:
-    """Tell whether arrays agree to a share of the largest number."""
-    size = np.abs(expected[np.isfinite(expected)]).max(initial=0)
-    return np.allclose(found, expected, rtol=share, atol=share * size, equal_nan=True)
+def _agree(found, expected, allowed: float) -> bool:
+    return np.allclose(found, expected, rtol=_FLOAT64, atol=allowed, equal_nan=True)
 
 
 def _line(name: str, *texts: str) -> str:

@@ -41,17 +41,20 @@ def class_notation(op, ignore_index: int | None = None) -> Notation:
     counted = rows = math.prod(op.input_shapes[0]) // classes
     flat_target = _flat
     if ignore_index is not None:
-        labels = to_device(op.inputs[1]._array, "cpu").ravel()
-        rows, flat_target = np.flatnonzero(labels != ignore_index).tolist(), np.ravel
-        counted = len(rows)
-        if hasattr(op, "divisor"):  # the sum of weights
-            counted = float(op.divisor)
+        counts = op.inputs[1]._array != ignore_index
+        # The divisor is the sum of weights.
+        counted = float(op.divisor) if hasattr(op, "divisor") else int(counts.sum())
+        flat_target = np.ravel
+
+        def rows(indices):
+            return np.flatnonzero(to_device(counts, "cpu")).tolist()
+
     values = {"n": counted, "w": weight, "C": classes}
     values[r"\varepsilon"] = getattr(op, "smoothing", 0)
     views = {"x": _flat, "t": flat_target}
     if op.reduction == "none":
         views["y"] = np.ravel
-    return Notation(values, views=views, ranges={"i": rows})
+    return Notation(values, views=views, ranges={"i": rows}, positions={"i": 1})
 
 
 def _flat(array):

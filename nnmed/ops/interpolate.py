@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from nnmed import kernels
-from nnmed.autograd import Notation, Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor, made_when_read
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels.resample.taps import (
     antialiased_taps,
@@ -55,8 +55,9 @@ class Interpolate(Op):
 
     def notation(self):
         axes = len(self.taps)
+        matrices = [made_when_read(taps.matrix) for taps in self.taps]
         return Notation(
-            {"A": [taps.matrix() for taps in self.taps]},
+            {"A": lambda axis, i, k: matrices[axis](i, k)},
             ranges={"a": axes},
             positions={"i": axes, "k": axes},
         )

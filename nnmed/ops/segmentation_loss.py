@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from nnmed.autograd import Notation, Op, Tensor
+from nnmed.autograd import Notation, Op, Tensor, made_when_read
 from nnmed.backend.arrays import array_module, to_device
 from nnmed.errors import ShapeError, UsageError
 from nnmed.kernels import select
@@ -282,7 +282,7 @@ class Overlap(Op):
 
     def notation(self):
         def flat(array):  # (N, H, W) as (N, pixels)
-            return to_device(array, "cpu").reshape(len(array), -1)
+            return made_when_read(lambda: to_device(array, "cpu").reshape(len(array), -1))
 
         kept = 1 if self.kept_pixels is None else flat(self.kept_pixels)
         return Notation(

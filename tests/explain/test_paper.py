@@ -138,6 +138,7 @@ def check_lines(y):
     """Do the sums of all lines that are written out for the steps to y."""
     for step in nnmed.explain(weighted_sum(y)).steps[2:]:
         assert step.numbers, step
+        assert step.false_formulas == step.unread_formulas == []
         for line in step.numbers.splitlines():
             *_, written, result = line.split(" = ")
             expected = value(result)

@@ -151,8 +151,11 @@ class Parser:
         return Call("^", (base, self.argument()))
 
     def argument(self):
-        """Read what is in braces, or a single token without."""
+        """Read what is in braces, or a single letter or digit without."""
         if not self.take("{"):
+            digits = self.peek()
+            if digits.isdigit() and len(digits) > 1:
+                self.tokens[self.place : self.place + 1] = digits[0], digits[1:]
             return self.letter_or_number()
         inside = self.sum()
         self.expect("}")
@@ -251,6 +254,8 @@ class Parser:
         if name == r"\sqrt":
             return Call(name, (self.argument(),))
         arguments = (self.factor(),) if self.peek() != "(" else self.arguments()
+        if isinstance(arguments[0], Number) and self.peek() not in NO_FACTOR:
+            raise FormulaError(f"where does the argument of {name} end, in {self.latex}?")
         call = Call(name, arguments)
         return call if exponent is None else Call("^", (call, exponent))
 

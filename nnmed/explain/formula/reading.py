@@ -78,6 +78,8 @@ class Reading:
     forward_latex : str, optional
     backward_latex : dict of str, optional
         Formulas to be tried in the place of the op's.
+    dtype : dtype
+        To which the parameters were rounded when the op ran.
 
     Raises
     ------
@@ -85,8 +87,12 @@ class Reading:
         In all methods, where a formula cannot be read or a symbol is not known.
     """
 
-    def __init__(self, op: Op, inputs, output, gradient, forward_latex=None, backward_latex=None):
+    def __init__(
+        self, op: Op, inputs, output, gradient, forward_latex=None, backward_latex=None,
+        dtype=np.float64,
+    ):  # fmt: skip
         self.op, self.notation = op, op.notation()
+        self.parameters = {n: _rounded(v, dtype) for n, v in self.notation.values.items()}
         forward, backward = op.latex()
         self.forward_latex = forward if forward_latex is None else forward_latex
         self.backward_latex = backward if backward_latex is None else backward_latex
@@ -131,12 +137,14 @@ class Reading:
             fill.fill(result, parse(latex), scope, side)
             for name in scope.used:
                 definitions.setdefault(name, []).append(fill.definition(name, scope))
+        if any(np.ndim(term.value) for term in result.terms):
+            raise FormulaError(f"of {split(latex)[0]} one side has an index, the other none")
         latex_of = {head(equation).name: part for equation, part in _known(formulas)[::-1]}
         return [*(_stacked(latex_of[name], rows) for name, rows in definitions.items()), result]
 
     def scope(self, target, formulas, arrays, numbers) -> Scope:
         """Return what the symbols in formulas of a target stand for."""
-        parameters = self.notation.values
+        parameters = self.parameters
         known = {*arrays, *parameters, target}
         equations = [equation for equation, _ in _known(formulas)]
         defined = [equation for equation in equations if _defines(equation, known)]
@@ -259,6 +267,14 @@ def _indexed(formulas: tuple[str, ...]) -> list[Symbol]:
     return [part for part in parts(equations) if isinstance(part, Symbol) and part.subscripts]
 
 
+def _rounded(value, dtype):
+    """Return a parameter as a number of a dtype; what is no float as it is."""
+    if isinstance(value, float):
+        return float(np.dtype(dtype).type(value))
+    is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return value.astype(dtype).astype(np.float64) if is_float else value
+
+
 def _broadcast(array, shape):
     """Return an array in a shape, as it is if that cannot be."""
     try:
@@ -281,4 +297,6 @@ def _row(array, row: int):
 
 def _defines(equation, known) -> bool:
     """Tell whether an equation says what a symbol is, and not that something holds."""
-    return equation.operators[:1] == ("=",) and head(equation).name not in known
+    symbol = head(equation)
+    is_plain = all(isinstance(i, Symbol) and not i.subscripts for i in symbol.subscripts)
+    return equation.operators[:1] == ("=",) and symbol.name not in known and is_plain

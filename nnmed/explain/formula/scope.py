@@ -131,6 +131,8 @@ class Scope:
         value = self.parameters[name]
         if callable(value):
             return fixed(value(*subscripts))
+        if not subscripts and self.place is not None and np.ndim(value) == len(self.place) > 0:
+            return fixed(value[self.place])
         if not subscripts or not isinstance(value, (list, np.ndarray)):
             return fixed(value)
         return self.element(*located(name, value, subscripts), True)
@@ -196,7 +198,7 @@ def ranges_of(indexed: list[Symbol], values: dict, known: dict, positions: dict)
             if not sides or not is_alone or index.name in values:
                 break
             given = known.get(index.name)
-            if callable(given):
+            if callable(given) and index.name not in positions:
                 break
             count = len(given) if isinstance(given, tuple) else positions.get(index.name, 1)
             length = tuple(sides[:count]) if index.name in positions else sides[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 
 import numpy as np
 
@@ -82,19 +83,29 @@ def fixed(value) -> Term:
 ZERO, ONE = fixed(0), fixed(1)
 
 
-def _of_fixed(operation):
-    """Let an operation on terms be done, and not written, if all of them are fixed."""
+def _done_if_fixed(compute):
+    """Let an operation on terms be computed, and not written, if all of them are fixed."""
 
-    @functools.wraps(operation)
-    def done(*terms):
-        term = operation(*terms)
-        is_done = all(t.is_fixed for t in terms) and np.all(np.isfinite(term.value))
-        return fixed(term.value) if is_done else term
+    def decorate(write):
+        @functools.wraps(write)
+        def operation(*terms):
+            if all(term.is_fixed for term in terms):
+                value = compute(*[term.value for term in terms])
+                if np.all(np.isfinite(value)):
+                    return fixed(value)
+            return write(*terms)
 
-    return done
+        return operation
+
+    return decorate
 
 
-@_of_fixed
+def _power(a, b):
+    # A float, since NumPy refuses a negative power of integers.
+    return np.asarray(a, np.float64)[()] ** b
+
+
+@_done_if_fixed(operator.add)
 def add(a: Term, b: Term) -> Term:
     """Return a + b."""
     if a.is_(0) or b.is_(0):
@@ -104,7 +115,7 @@ def add(a: Term, b: Term) -> Term:
     return Term(a.value + b.value, a.within(SUM) + text, SUM)
 
 
-@_of_fixed
+@_done_if_fixed(operator.sub)
 def subtract(a: Term, b: Term) -> Term:
     """Return a - b."""
     if a.is_(0) or b.is_(0):
@@ -112,27 +123,22 @@ def subtract(a: Term, b: Term) -> Term:
     return Term(a.value - b.value, f"{a.within(SUM)} - {b.within(PRODUCT)}", SUM)
 
 
-@_of_fixed
+@_done_if_fixed(operator.neg)
 def negative(a: Term) -> Term:
     """Return -a."""
     return Term(-a.value, f"-{a.within(PRODUCT)}", SUM)
 
 
-@_of_fixed
+@_done_if_fixed(operator.mul)
 def multiply(a: Term, b: Term) -> Term:
     """Return a b."""
-    if (a.is_(0) or b.is_(0)) and not _are_undefined(a, b):
+    if (a.is_(0) or b.is_(0)) and np.all(np.isfinite(a.value) & np.isfinite(b.value)):
         return ZERO
     if a.is_(1) or b.is_(1):
         return b if a.is_(1) else a
     are_matrices = isinstance(a.value, Matrix) and isinstance(b.value, Matrix)
     sign = "@" if are_matrices else "*"
     return Term(a.value * b.value, f"{a.within(PRODUCT)} {sign} {b.within(PRODUCT)}", PRODUCT)
-
-
-def _are_undefined(a: Term, b: Term) -> bool:
-    """Tell whether a product is of zero and a fixed infinity, such as 1/n for n = 0."""
-    return a.is_fixed and b.is_fixed and not np.all(np.isfinite(a.value) & np.isfinite(b.value))
 
 
 def divide(a: Term, b: Term) -> Term:
@@ -146,14 +152,12 @@ def divide(a: Term, b: Term) -> Term:
     return Term(value, f"{a.within(POWER)}/{b.within(POWER)}", PRODUCT, are_fixed)
 
 
-@_of_fixed
+@_done_if_fixed(_power)
 def power(a: Term, b: Term) -> Term:
     """Return a to the power b."""
     if b.is_(0) or b.is_(1):
         return a if b.is_(1) else ONE
-    # A float, since NumPy refuses a negative power of integers.
-    value = np.asarray(a.value, np.float64)[()] ** b.value
-    return Term(value, f"{a.within(ATOM)}^{b.within(ATOM)}", POWER)
+    return Term(_power(a.value, b.value), f"{a.within(ATOM)}^{b.within(ATOM)}", POWER)
 
 
 def transpose(a: Term) -> Term:
