@@ -16,6 +16,8 @@ _ALL_ENTRIES = 20_000  # up to so many numbers computed, every entry of an input
 _DIRECTIONS = 2
 _INFINITIES = 8
 _SHRINKINGS = 12  # so often a step is divided by 4 while the difference still depends on it
+NOTHING = 1e-150  # smaller differences are 0
+_NEAR = 0.01  # share of the way to another number of x's own range
 
 
 class Point:
@@ -29,7 +31,11 @@ class Point:
         Whether a point was found at which all numbers are finite.
     is_drawn : bool
         Whether it is a point drawn between 0 and 1, and not one near the real one.
+    is_unclear : bool
+        Whether differences were met that no step settles.
     """
+
+    is_unclear = False
 
     def __init__(self, step: Step, rng, is_drawn: bool = False):
         self.step, self.op, self.device, self.rng = step, step.op, step.device, rng
@@ -48,10 +54,14 @@ class Point:
         """Go to a point."""
         self.inputs = inputs
         y = self.forward(inputs)
-        self.weights = self.away_from_zero(y.shape)
+        # What is infinite, such as a padding, does not change with x.
+        self.seen = np.isfinite(y)
+        self.weights = np.where(self.seen, self.away_from_zero(y.shape), 0.0)
         self.gradients = self.backward(self.weights)
-        self.is_finite = all(np.isfinite(array).all() for array in (y, *self.gradients.values()))
-        self.eps, self.size = np.finfo(y.dtype).eps, np.linalg.norm(self.weights * y)
+        finite = all(np.isfinite(array).all() for array in self.gradients.values())
+        self.is_finite = finite and bool(self.seen.any())
+        self.eps = np.finfo(y.dtype).eps
+        self.size = np.linalg.norm((self.weights * np.where(self.seen, y, 0.0)).ravel())
         # Rounding and curvature are in balance for steps of this size, of most functions.
         self.h = 10 * np.sqrt(self.eps)
 
@@ -75,7 +85,9 @@ class Point:
                 if not self.disagrees(position, direction, self.h):
                     continue
                 h = self.settled(position, direction)
-                if self.disagrees(position, direction, h):
+                if h is None:
+                    self.is_unclear = True
+                elif self.disagrees(position, direction, h):
                     entry = self.worst_entry(position, direction, h)
                     alone = np.zeros_like(direction)
                     alone[entry] = direction[entry]
@@ -144,10 +156,11 @@ class Point:
             inputs = list(self.inputs)
             inputs[position] = inputs[position] + step * direction
             outputs.append(self.forward(inputs))
-        return ((outputs[0] - outputs[1]) * self.weights).sum() / (2 * h)
+        change = np.where(self.seen, outputs[0] - outputs[1], 0.0)
+        return (change * self.weights).sum() / (2 * h)
 
-    def settled(self, position, direction) -> float:
-        """Return a step so small that the difference does not depend on it; else the usual one.
+    def settled(self, position, direction) -> float | None:
+        """Return a step so small that the difference does not depend on it, None if there is none.
 
         That one is relative to x: too large for a function that turns at a scale of its own, as
         sin does at 1e4. A smaller one is of use only while rounding leaves the gradient to be seen:
@@ -158,13 +171,13 @@ class Point:
         before = self.difference(position, direction, self.h)
         for h in self.h / 4.0 ** np.arange(1, _SHRINKINGS + 1):
             tolerance = self.tolerance(position, direction, h)
-            if tolerance > most:
-                break
             difference = self.difference(position, direction, h)
             if abs(difference - before) <= tolerance:
                 return h
+            if tolerance > most:
+                break
             before = difference
-        return self.h
+        return None
 
     def away_from_zero(self, shape) -> np.ndarray:
         """Return random numbers of both signs.
@@ -185,8 +198,8 @@ class Point:
 
     def tolerance(self, position, direction, h: float) -> float:
         """Return how far they may be apart: the smaller the step, the more x and y are rounded."""
-        terms = self.terms(position, direction)
-        return _ALLOWED * terms + self.eps * (100 * self.size + terms) / h
+        terms, moved = self.terms(position, direction), np.linalg.norm(direction.ravel())
+        return _ALLOWED * terms + self.eps * (100 * self.size + terms + moved) / h + NOTHING
 
     def disagrees(self, position, direction, h: float) -> bool:
         """Tell whether they are further apart than rounding explains."""
@@ -207,23 +220,32 @@ class Point:
 
 
 def _near(x, shape, rng):
-    """Return `x` in float64, every entry a tenth of the way to a number of x's own range.
+    """Return `x` in float64, every entry a little of the way to a number of x's own range.
 
-    That breaks ties, leaves kinks, and stays where the op is defined. Integers stay.
+    That breaks ties, leaves kinks, and stays where the op is defined. Integers stay. What is not
+    known is drawn from both sides of 0.
     """
-    if x is not None and x.dtype.kind != "f":
+    if x is None:
+        return rng.uniform(-2, 2, shape)
+    if x.dtype.kind != "f":
         return x
-    if x is None or not np.isfinite(x).all():
+    if not np.isfinite(x).all():
         return _drawn(x, shape, rng)
-    x = x.astype(np.float64)
-    low, high = x.min(), x.max()
+    near = x.astype(np.float64)  # in its order of memory
+    low, high = near.min(), near.max()
     if low == high:
         margin = 0.1 * abs(low) or 0.1
         low, high = low - margin, high + margin
-    return np.asarray(x + 0.1 * (rng.uniform(low, high, shape) - x))
+    near += _NEAR * (rng.uniform(low, high, shape) - near)
+    return near
 
 
 def _drawn(x, shape, rng):
-    if x is not None and x.dtype.kind != "f":
+    drawn = np.asarray(rng.uniform(0.1, 0.9, shape))
+    if x is None:
+        return drawn
+    if x.dtype.kind != "f":
         return x
-    return np.asarray(rng.uniform(0.1, 0.9, shape))
+    ordered = np.empty_like(x, np.float64)
+    ordered[...] = drawn
+    return ordered

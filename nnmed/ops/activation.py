@@ -155,7 +155,7 @@ class Gelu(Activation):
         cdf = (Erf()(x * math.sqrt(0.5)) + 1.0) * 0.5
         near = clip(x, -_FLAT, _FLAT)
         density = exp(near * near * -0.5) * math.sqrt(0.5 / math.pi)
-        return dy * (cdf + x * density)
+        return dy * (cdf + near * density)
 
 
 class GeluTanh(Gelu):
@@ -176,12 +176,12 @@ class GeluTanh(Gelu):
     operations = 8
 
     def backward(self, dy):
-        x, near = self.inputs[0], clip(self.inputs[0], -_FLAT, _FLAT)
+        near = clip(self.inputs[0], -_FLAT, _FLAT)
         k, c = math.sqrt(2 / math.pi), 0.044715
         square = near * near
         t = Tanh()(k * near * (1.0 + c * square))
         slope = (1.0 - t * t) * (k * (1.0 + 3 * c * square))
-        return dy * (0.5 * (1.0 + t + x * slope))
+        return dy * (0.5 * (1.0 + t + near * slope))
 
 
 def relu(input, inplace: bool = False) -> Tensor:

@@ -134,7 +134,8 @@ class Mish(Activation):
     def backward(self, dy):
         (x,) = self.inputs
         t = Tanh()(Softplus(1.0, 40.0)(x))
-        return dy * (t + x * ((1.0 - t * t) * Sigmoid()(x)))
+        near = clip(x, -750.0, 40.0)  # beyond, the slope is 0: infinity times that would be NaN
+        return dy * (t + near * ((1.0 - t * t) * Sigmoid()(x)))
 
 
 class Glu(Op):
