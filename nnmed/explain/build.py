@@ -6,6 +6,7 @@ import copy
 import math
 
 from nnmed.autograd import Tensor
+from nnmed.errors import UsageError
 from nnmed.explain.names import layers_of
 from nnmed.explain.step import Input, Leaf, Saved, Step
 from nnmed.explain.walk import Seen, Walk, input_names
@@ -73,7 +74,7 @@ class Builder:
     def inputs(self, turn: Seen) -> list[Input]:
         """Make the inputs of an op."""
         op = turn.op
-        _, formulas = op.latex()
+        formulas = _gradient_formulas(op)
         dtypes = {kept.position: kept.array.dtype for kept in self.walk.kept[op]}
         inputs = []
         for position, (name, edge, gradient) in enumerate(
@@ -110,6 +111,17 @@ class Builder:
             )
             for kept in self.walk.kept[op]
         ]
+
+
+def _gradient_formulas(op) -> dict[str, str]:
+    forward, backward = op.latex()
+    texts = [forward, *(backward.values() if isinstance(backward, dict) else [None])]
+    if not all(isinstance(text, str) for text in texts):
+        raise UsageError(
+            f"{op.name}: forward_latex must be a string, and backward_latex a dict from the names "
+            f"of forward's inputs to strings; got {forward!r} and {backward!r}"
+        )
+    return backward
 
 
 def _contributions(turns) -> dict:

@@ -215,7 +215,8 @@ class _Survey:
         made_by = self.number.get(kept.maker)
         nbytes = kept.memory.nbytes
         if kept.maker is None:  # a batch may be a view of a whole data set, which is there anyway
-            nbytes = max(kept.array.nbytes for _, kept in holders)
+            views = {id(kept.array): kept.array.nbytes for _, kept in holders}
+            nbytes = min(nbytes, sum(views.values()))
         return Held(
             SAVED, f"{what} of {maker.name} at {place_of(maker)}", self.layers[maker],
             nbytes, numbers[0] if made_by is None else made_by,

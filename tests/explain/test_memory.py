@@ -96,6 +96,9 @@ def test_of_a_data_set_the_batch_alone_is_counted():
     w = nnmed.Tensor(np.ones((1, 3), np.float32), requires_grad=True)
     (batch,) = [h for h in memory_timeline((data[:5] * w).sum()).held if "input a" in h.what]
     assert batch.nbytes == 5 * 3 * 4
+    both = (data[:5] * w).sum() + (data[5:7] * w).sum()
+    (batch,) = [h for h in memory_timeline(both).held if "input a" in h.what]
+    assert batch.nbytes == 7 * 3 * 4
 
 
 def test_checkpointing_a_module_moves_what_it_makes():

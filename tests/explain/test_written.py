@@ -12,6 +12,7 @@ import nnmed
 import nnmed.ops
 from nnmed import functional as F
 from nnmed.autograd import Notation, Op
+from nnmed.errors import UsageError
 from nnmed.explain.plain import plain
 
 
@@ -270,3 +271,27 @@ def test_the_left_side_has_the_index_of_the_formula():
         "y2_{i_pi} = x_i = [[1], [2]]",
         "dL/dx_i = dL/dy2_{i_pi} = [[3, 4]]",
     ]
+
+
+@pytest.mark.parametrize(("forward", "backward"), [(None, {}), ("y = x", None), ("y = x", "dx")])
+def test_formulas_of_another_kind_are_named(forward, backward):
+    class Odd(Shifted):
+        forward_latex, backward_latex = forward, backward
+
+    x = nnmed.Tensor([3.0, 4.0], requires_grad=True)
+    with pytest.raises(UsageError, match="Odd: forward_latex must be a string"):
+        nnmed.explain(Odd(1.5)(x).sum())
+
+
+@pytest.mark.parametrize(
+    ("formula", "value"), [(r"y = \frac12 x", "[1.5, 2]"), ("y = x^22", "[18, 32]")]
+)
+def test_without_braces_tex_takes_one_digit(formula, value):
+    step = shifted(formula, TWICE)
+    assert f"the formula of y gives {value}" in step.notes[0]
+
+
+def test_where_an_argument_ends_is_not_guessed():
+    step = shifted(r"y = \sin 2x", TWICE)
+    assert "where does the argument of \\sin end" in step.notes[0]
+    assert step.check.verdict == "passed"  # of an op of one's own

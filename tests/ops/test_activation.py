@@ -247,3 +247,10 @@ def test_random_slopes_follow_words_not_memory():
     expected = reference.random_slopes(x, 0.1, 0.4, (1, 2))
     np.testing.assert_allclose(cpu.random_slopes(x, 0.1, 0.4, (1, 2)), expected, rtol=1e-15)
     np.testing.assert_allclose(cpu.random_slopes(last, 0.1, 0.4, (1, 2)), expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_celu_of_a_negative_alpha_grows_without_losing_digits(dtype):
+    x = np.array([-1e-3, -1.0, -20.0, -60.0], dtype)
+    expected = -1.5 * np.expm1(x.astype(np.float64) / -1.5)
+    np.testing.assert_allclose(F.celu(nnmed.Tensor(x), -1.5).numpy(), expected, rtol=1e-5)

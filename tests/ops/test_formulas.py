@@ -71,6 +71,22 @@ def test_formulas_equal_the_code(case):
 
 
 @by_name
+def test_a_node_states_its_formulas_with_its_parameters(case):
+    forward, backward = case.run().op.latex()
+    every = " ".join([forward, *backward.values()])
+    assert "reduce" not in every
+    assert "ext" not in every.replace(r"\text", "")
+    label = str(case)
+    if "-mean" in label and "BCE" in label:
+        assert r"\frac{1}{n} \sum_i" in forward
+    if label.endswith("-none"):
+        assert forward.startswith("y_i = ")
+        assert "{n}" not in every
+    if "-all" in label:
+        assert "j" not in every
+
+
+@by_name
 def test_a_wrong_sign_is_seen(case):
     for name in {"forward", *case.op().backward_latex} & {"forward", *case.inputs}:
         with pytest.raises(AssertionError):

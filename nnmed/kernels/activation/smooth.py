@@ -18,17 +18,26 @@ _MISH_FLAT = 20.0  # beyond, mish(x) is x to the last bit of float64
 def elu(x, alpha, scale=1.0, input_scale=1.0):
     """Return scale * x where positive, scale * alpha * (exp(input_scale * x) - 1) elsewhere.
 
-    exp(z) - 1 = 2 t / (1 - t) with t = tanh(z / 2), which loses no digits near 0.
+    exp(z) - 1 = 2 t / (1 - t) with t = tanh(z / 2), which loses no digits near 0. For a negative
+    input_scale z is positive, 1 - t cancels, and 2 / (1 - t) is exp(z) + 1.
     """
 
     def chunk(y, x, t):
         zero = zeros(x.size, x.dtype)
         np.minimum(x, zero, out=t)
         np.multiply(t, input_scale / 2, out=t)
-        np.tanh(t, out=t)
-        np.subtract(1, t, out=y)
-        np.divide(t, y, out=t)
-        np.multiply(t, 2 * alpha * scale, out=t)
+        if input_scale < 0:
+            np.multiply(t, 2, out=y)
+            np.exp(y, out=y)
+            np.add(y, 1, out=y)
+            np.tanh(t, out=t)
+            np.multiply(t, y, out=t)
+            np.multiply(t, alpha * scale, out=t)
+        else:
+            np.tanh(t, out=t)
+            np.subtract(1, t, out=y)
+            np.divide(t, y, out=t)
+            np.multiply(t, 2 * alpha * scale, out=t)
         np.maximum(x, zero, out=y)
         _scale(y, scale)
         np.add(y, t, out=y)
