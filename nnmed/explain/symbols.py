@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
-from nnmed.explain.formula.parser import split
-from nnmed.explain.numerals import number_text
+from nnmed.explain.formula.nodes import Symbol
+from nnmed.explain.formula.parser import parse, split
+from nnmed.explain.formula.scope import head
+from nnmed.explain.formula.spelling import Speller, plain_name, with_index
+from nnmed.explain.formula.terms import FormulaError
 from nnmed.explain.plain import plain
 from nnmed.explain.step import Step
 
-# A symbol, perhaps a derivative by it, perhaps with an index; not the T of a transpose.
-_SYMBOL = re.compile(r"(?<!\.)\b(dL/d)?([A-Za-z]+)(_\{[^{}]*\}|_[A-Za-z0-9]+)?")
-# What a parameter of 1 or 0 leaves in a formula.
-_NOTHING = re.compile(r"(?<![/^.\d])\b(1|1/1) \* | \+ 0$")
+_PARTIAL = "\\partial "
 
 
 class Symbols:
@@ -24,67 +22,70 @@ class Symbols:
     ----------
     names : dict of str to str
         Of the tensors, by their symbols.
-    numbers : dict of str to str
-        Of what has no name, but is one number.
+    numbers : dict of str to float
+        What has no name, but is one number.
     """
 
     def __init__(self, step: Step, steps: list[Step]):
+        self.notation = step.op.notation()
         self.names: dict[str, str] = {}
-        self.numbers: dict[str, str] = {}
-        self.notation = notation = step.op.notation()
-        for symbol, value in notation.values.items():
+        self.numbers: dict[str, float] = {}
+        for symbol, value in self.notation.values.items():
             # The mean of nothing stays 1/n.
             if isinstance(value, (int, float)) and not (symbol == "n" and value == 0):
-                self.numbers[plain(symbol)] = _number(value)
+                self.numbers[symbol] = value
         for item in step.inputs:
-            symbol = plain(notation.symbol(item.name))
+            symbol = self.notation.symbol(item.name)
             if item.leaf is not None:
                 self.names[symbol] = item.leaf.name
             elif item.source is not None:
                 self.names[symbol] = steps[item.source].name
-        output = _SYMBOL.match(plain(step.forward_latex))
-        if output:
-            self.names[output[2]] = step.name
+        equations = _equations(step.forward_latex)
+        if equations:
+            self.names[head(equations[0]).name] = step.name
 
     def add_numbers(self, step: Step, values) -> None:
         """Put in the constants among the inputs that are one number."""
         for item, value in zip(step.inputs, values):
-            symbol = plain(self.notation.symbol(item.name))
+            symbol = self.notation.symbol(item.name)
             if symbol not in self.names and value is not None and np.ndim(value) == 0:
-                self.numbers[symbol] = _number(value)
+                self.numbers[symbol] = value.item()
 
-    def renamed(self, text: str) -> str:
-        """Return a formula as text with the tensors' names."""
-
-        def rename(match):
-            derivative, symbol, index = match.groups("")
-            if symbol in self.numbers and not derivative:
-                return self.numbers[symbol]
-            return derivative + self.names.get(symbol, symbol) + index
-
-        return _NOTHING.sub("", _SYMBOL.sub(rename, text))
+    def called(self, symbol: str) -> str | float:
+        """Return the name of a symbol, or its number."""
+        if symbol.startswith(_PARTIAL):
+            bare = symbol.removeprefix(_PARTIAL)
+            return f"dL/d{self.names.get(bare, plain_name(bare))}"
+        return self.numbers.get(symbol, self.names.get(symbol, plain_name(symbol)))
 
     def sides(self, latex: str) -> tuple[str, str, str]:
-        """Return what a formula is of, the index of that, and its right side; ``?`` if none.
+        """Return the left side of a formula, the index on it, and the right side; ``?`` if none.
 
         Where several equations make one array, such as its halves, the right side has them all.
+        What cannot be read is shown as it is.
         """
-        first, *others = split(latex)
-        equations = [first, *(part for part in others if r"\dots" not in part)]  # no sketches
-        whole = [plain(part).partition(" = ") for part in equations]
-        left = _SYMBOL.fullmatch(whole[0][0])
-        of = left and left.groups()[:2]
-        parts = [self.renamed(right) for start, _, right in whole if _same(start, of)]
-        name = self.renamed(whole[0][0].removesuffix(left[3] or "")) if left else whole[0][0]
-        index = left[3] or "" if left and len(parts) == 1 else ""
-        return name, index, " and ".join(parts) or self.renamed(whole[0][2]) or "?"
+        equations = _equations(latex)
+        if not equations:
+            left, _, right = plain(split(latex)[0]).partition(" = ")
+            return left, "", right or "?"
+        target, speller = head(equations[0]), Speller(self.called)
+        mine = [equation for equation in equations if _name(equation) == target.name]
+        index = speller.index(target) if len(mine) == 1 else ""
+        right = " and ".join(speller.equation(equation) for equation in mine)
+        return with_index(str(self.called(target.name)), index), index, right
 
 
-def _same(text: str, symbol) -> bool:
-    match = _SYMBOL.fullmatch(text)
-    return bool(match) and match.groups()[:2] == symbol
+def _name(equation) -> str:
+    return getattr(head(equation), "name", "")
 
 
-def _number(value) -> str:
-    text = number_text(np.asarray(value))
-    return f"({text})" if text[0] == "-" else text
+def _equations(latex: str) -> tuple:
+    """Return the equations of a formula, none if it cannot be read."""
+    try:
+        equations = parse(latex)
+        heads = [head(equation) for equation in equations]
+    except (AttributeError, FormulaError):
+        return ()
+    is_equation = bool(heads) and isinstance(heads[0], Symbol)
+    is_equation = is_equation and equations[0].operators[:1] == ("=",)
+    return equations if is_equation else ()

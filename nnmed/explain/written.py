@@ -106,8 +106,8 @@ class _Page:
 
     def definition(self, written: Written) -> str:
         """Return the line that says what a symbol of the formula is."""
-        name, index, right = self.symbols.sides(written.latex)
-        return _line(name + index, right, written.text, number_text(written.value))
+        left, _, right = self.symbols.sides(written.latex)
+        return _line(left, right, written.text, number_text(written.value))
 
     # -- the formulas read -------------------------------------------------------------
 

@@ -117,6 +117,6 @@ def test_a_reduced_loss_has_a_term_for_each_entry():
 def test_the_mean_of_nothing():
     x = nnmed.Tensor([[2.0, 0.0]], requires_grad=True)
     lines = numbers_of(F.cross_entropy(x, nnmed.Tensor(np.array([-100]))), "CrossEntropy")
-    assert lines[-2] == "L = 1/n * sum_i(-sum_c q_ic * ln(p_ic)) = 1/0 * 0 = nan"
+    assert lines[-2] == "L = 1/n * sum_i (-sum_c q_ic * ln(p_ic)) = 1/0 * 0 = nan"
     assert lines[-1].startswith("dL/dleaf 0_ic = 1/n * dL/dL * ")
     assert lines[-1].endswith("= [[0, 0]]")
