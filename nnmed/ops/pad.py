@@ -25,8 +25,10 @@ _MODES = tuple(_READ)
 
 
 def _latex(op):
-    """Return the formulas of an op, with that of r_i."""
+    """Return the formulas of an op, with that of r_i, which is outside x in one mode alone."""
     forward, backward = Op.latex(op)
+    if op.mode != "constant":
+        forward = forward.replace(_FORWARD, "y_i = x_{r_i}")
     return rf"{forward}, \quad r_i = {_READ[op.mode]}", backward
 
 
@@ -36,6 +38,9 @@ def _notation(shape, widths, **values) -> Notation:
     values |= {"n": n, "b": before, "s": np.maximum(-before, 0)}
     values["m"] = n + np.minimum(before, 0) + np.minimum(after, 0)
     return Notation(values, positions={"i": len(shape), "k": len(shape)})
+
+
+_FORWARD = r"y_i = \begin{cases} x_{r_i} & 0 \le r_i < n \\ v & \text{else} \end{cases}"
 
 
 class Pad(Op):
@@ -50,7 +55,7 @@ class Pad(Op):
     off and no r(i) reads has gradient 0.
     """
 
-    forward_latex = r"y_i = \begin{cases} x_{r_i} & 0 \le r_i < n \\ v & \text{else} \end{cases}"
+    forward_latex = _FORWARD
     backward_latex = {
         "x": r"\frac{\partial L}{\partial x_k} = "
         r"\sum_{i:\,r_i=k} \frac{\partial L}{\partial y_i}"
