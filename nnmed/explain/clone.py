@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
+import operator
 
 import numpy as np
 
-from nnmed.autograd import Op, Tensor, enable_grad, no_grad
+from nnmed.autograd import Op, Tensor, enable_grad, grad, no_grad
 from nnmed.autograd.tensor import Version
 from nnmed.backend import precision
 from nnmed.backend.arrays import is_array, to_device
@@ -67,6 +69,35 @@ def recorded_gradients(op: Op, dy: Tensor) -> list:
     if not isinstance(gradients, tuple):
         gradients = (gradients,)
     return [None if g is None else to_device(g._array, "cpu") for g in gradients]
+
+
+def pushed_forward(op: Op, changes: list, shape, device: str) -> np.ndarray:
+    """Return how the output of a node changes, to first order, if its inputs do: J v.
+
+    Backward gives J^T u, which is linear in u: the derivative of its product with v by u is J v.
+
+    Parameters
+    ----------
+    changes : list of array or None
+        v, in NumPy and float64; None for inputs that stay.
+    shape : tuple of int
+        Of the output.
+    """
+    u = Tensor._wrap(to_device(np.zeros(shape), device)).requires_grad_()
+    node = node_in_float64(op)
+    node.order, node.edges = op.order, [None] * len(op.edges)  # here the graph ends
+    with enable_grad(), precision.multiplying_in("float32"):
+        gradients = node.backward(u)
+        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+        products = [
+            (gradient * Tensor._wrap(to_device(change, device))).sum()
+            for gradient, change in zip(gradients, changes)
+            if gradient is not None and change is not None
+        ]
+        if not any(product._requires_grad for product in products):
+            return np.zeros(shape)
+        (pushed,) = grad(functools.reduce(operator.add, products), [u])
+    return to_device(pushed._array, "cpu")
 
 
 def in_float64(value):

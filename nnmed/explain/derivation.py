@@ -161,8 +161,8 @@ class Derivation:
         UsageError, OutOfRangeError
             If there is no such tensor, or no such number in it.
         GradientError
-            If a constant that is needed was not kept (see ``nnmed.recording``), or a tensor was
-            changed in place since.
+            If backward of an op on the way cannot be recorded, or a tensor was changed in place
+            since.
 
         Examples
         --------

@@ -3,7 +3,7 @@
 Raised a little, a number x changes an entry y of a later output by dy/dx, and that the loss by
 dL/dy. Summed over all entries of one output, (dy/dx) (dL/dy) is the part of dL/dx that passes
 through that step: all of it where there is one way only, a share where ways part and meet again.
-The changes dy/dx are central differences in float64, of all steps at once.
+The changes dy/dx are made step by step from the same kept arrays as the gradients, in float64.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nnmed.autograd import Op
 from nnmed.errors import GradientError, OutOfRangeError, UsageError
-from nnmed.explain.clone import in_float64, run_in_float64
+from nnmed.explain.clone import pushed_forward
 from nnmed.explain.step import Leaf, Step
 
 MOST = 5
 """Entries of an output that are named, at most."""
-_STEP = 1e-5  # of the difference, for numbers of size 1
 
 
 @dataclass(frozen=True)
@@ -105,57 +105,47 @@ class Trail:
 
 def follow(item: Leaf | Step, index, steps: list[Step]) -> Trail:
     """Return the trail of a leaf's, or of an output's, numbers at an index."""
-    array = in_float64(item.tensor.numpy() if isinstance(item, Leaf) else item.output_value)
-    direction = np.zeros(array.shape)
+    array = item.tensor.numpy() if isinstance(item, Leaf) else item.output_value
+    direction = np.zeros(item.shape)
     try:
         direction[index] = 1.0
     except IndexError as error:
         raise OutOfRangeError(
-            f"follow: {item.name} {array.shape} has no [{_text(index)}]: {error}"
+            f"follow: {item.name} {item.shape} has no [{_text(index)}]: {error}"
         ) from None
     if not direction.any():
-        raise UsageError(f"follow: [{_text(index)}] of {item.name} {array.shape} is no number")
+        raise UsageError(f"follow: [{_text(index)}] of {item.name} {item.shape} is no number")
     chosen = direction == 1
-    size = _STEP * max(1.0, float(np.sqrt(np.mean(np.square(array)))))
-    ends = [array - size * direction, array + size * direction]
     key = item if isinstance(item, Leaf) else item.index
     return Trail(
         item.name,
         index,
-        float(array[chosen].mean()),
+        np.nan if array is None else float(array[chosen].mean(dtype=np.float64)),
         float(item.gradient[chosen].sum(dtype=np.float64)),
-        [*_passages({key: ends}, steps, 2 * size)],
+        [*_passages({key: direction}, steps)],
     )
 
 
-def _passages(ends: dict, steps: list[Step], width: float):
+def _passages(changes: dict, steps: list[Step]):
     """Yield what passes through each step that depends on what is followed.
 
-    `ends` are the arrays at both ends of the difference, by leaf or number of the step.
+    `changes` are those of tensors, by leaf or number of the step.
     """
     for step in reversed(steps):
         keys = [item.leaf if item.source is None else item.source for item in step.inputs]
-        if not any(key in ends for key in keys):
+        if not any(key in changes for key in keys):
             continue
-        values = step.input_values
-        if any(value is None and key not in ends for key, value in zip(keys, values)):
+        if type(step.op).backward is Op.backward:
             raise GradientError(
-                f"follow: a constant of {step.op_name} at {step.file}:{step.line} was not kept; "
-                "make the graph under nnmed.recording()"
+                f"follow: {step.op_name} at {step.file}:{step.line} has no backward that can be "
+                "recorded"
             )
-        ends[step.index] = [
-            run_in_float64(
-                step.op,
-                [ends[k][side] if k in ends else in_float64(v) for k, v in zip(keys, values)],
-                step.device,
-            )
-            for side in (0, 1)
-        ]
-        before, after = ends[step.index]
-        yield _passage(step, (after - before) / width)
-        for key in {key for key in keys if key in ends and key != step.index}:
+        change = pushed_forward(step.op, [changes.get(k) for k in keys], step.shape, step.device)
+        changes[step.index] = change
+        yield _passage(step, change)
+        for key in {key for key in keys if key in changes}:
             if _last_use(key, steps) == step.index:
-                del ends[key]
+                del changes[key]
 
 
 def _passage(step: Step, change: np.ndarray) -> Passage:

@@ -68,9 +68,10 @@ def run(options: argparse.Namespace) -> None:
     derivation = _derive(own, options, label)
     other = None if beside is None else _derive(beside, options, label)
     pixel = _checked_pixel(derivation, options)
+    classes = ", ".join(f"{number} {name}" for number, name in enumerate(own.classes))
     title = (
-        f"{options.image.name}: loss for the class {label}, to which {options.model} gives "
-        f"{shares[label]:.3f}"
+        f"{options.image.name}: loss for the class {label} (of {classes}), to which "
+        f"{options.model} gives {shares[label]:.3f}"
     )
     follow = "image", (0, slice(None), *pixel)
     derivation.to_html(options.out, title=title, beside=other, follow=follow)

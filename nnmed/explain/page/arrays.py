@@ -23,13 +23,13 @@ LARGEST = 14
 """Power of two to which the largest number of an array is brought: float16 ends at 2^16."""
 
 
-def pack(array: np.ndarray, is_weight: bool = False) -> dict:
+def pack(array: np.ndarray, is_weight: bool = False, first=()) -> dict:
     """Return what the page's arrays.js reads: pictures of an array, and its statistics.
 
     The last two axes make a picture, the others tell which; of a batch the first sample is shown.
     Of (N, C, 1, 1) and the like, where each picture would be a single number, N and C make one.
     Before the pictures of several channels stands one of their norm; weights have none, and are
-    no batch.
+    no batch. Then come the pictures `first`, then others as far as there is room.
     """
     shape, ones = array.shape, 0
     while len(shape) - ones > 2 and shape[-2:] == (1, 1) and shape[-1 - ones] == 1:
@@ -41,6 +41,8 @@ def pack(array: np.ndarray, is_weight: bool = False) -> dict:
     size = math.ceil(rows / stride[0]) * math.ceil(columns / stride[1])
     count = min(PICTURES, max(1, NUMBERS // max(size, 1)))
     every = itertools.product(*map(range, leading)) if is_weight else _places(leading)
+    first = [place for place in first if len(place) == len(leading)]
+    every = dict.fromkeys(itertools.chain(first, itertools.islice(every, count)))
     places = [list(place) for place in itertools.islice(every, count)]
     pictures = [
         array[(*place, ...)].reshape(rows, columns)[:: stride[0], :: stride[1]] for place in places

@@ -10,6 +10,7 @@ from string import Template
 from nnmed.errors import UsageError
 from nnmed.explain.drawing import svg
 from nnmed.explain.page.data import code_of, run_data
+from nnmed.explain.page.trail import pictures_on
 
 SCRIPTS = (
     "texts.js", "element.js", "arrays.js", "heatmap.js", "follow.js", "figures.js", "panel.js",
@@ -28,10 +29,14 @@ def build_page(derivation, title: str, beside=None, follow=None) -> str:
         )
     # A file name that cannot be decoded has no place in a page.
     title = title.encode("utf-8", "backslashreplace").decode()
-    runs = [run_data(each, follow) for each in (derivation, beside) if each is not None]
+    shown = [each for each in (derivation, beside) if each is not None]
+    trails = [None if follow is None else each.follow(*follow) for each in shown]
+    # Both runs show the same pictures, so that they can be compared.
+    first = {} if follow is None else pictures_on(trails[0], derivation)
+    runs = [run_data(each, trail, first) for each, trail in zip(shown, trails)]
     data = {
         "title": title,
-        "summaries": [_summary(each) for each in (derivation, beside) if each is not None],
+        "summaries": [_summary(each) for each in shown],
         "runs": runs,
         "code": code_of(derivation),
     }

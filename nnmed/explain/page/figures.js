@@ -22,7 +22,7 @@ function arrayFigure(array, about, follow, region) {
   const reading = element("div", { className: "reading" });
   const scale = element("canvas");
   const ends = element("div", { className: "scale" });
-  let picture, cursor = [0, 0];
+  let picture, cursor = null;
 
   function show(number) {
     which = Math.min(number, array.labels.length - 1);
@@ -53,13 +53,16 @@ function arrayFigure(array, about, follow, region) {
     return [Math.max(0, Math.min(picture.rows - 1, row)), Math.max(0, Math.min(picture.columns - 1, column))];
   }
   function chooseCursor(byKeyboard) {
-    const from = array.norm && which === 0 ? largestAt(array, ...cursor) : which;
-    follow(about.tensor, indexAt(array, from, ...cursor), byKeyboard);
+    const isNorm = array.norm && which === 0;
+    const isWhole = array.labels.length - 1 === array.shape[1];  // all channels, such as colours
+    const index = indexAt(array, isNorm && !isWhole ? largestAt(array, ...cursor) : which, ...cursor);
+    follow(about.tensor, isNorm && isWhole ? [index[0], ":", ...index.slice(2)] : index, byKeyboard);
   }
   map.addEventListener("pointermove", (event) => read(place(event)));
   map.addEventListener("click", (event) => { read(place(event)); chooseCursor(false); });
   map.addEventListener("keydown", (event) => {
     const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    cursor ??= [0, 0];
     if (move) {
       read([Math.max(0, Math.min(picture.rows - 1, cursor[0] + move[0])),
         Math.max(0, Math.min(picture.columns - 1, cursor[1] + move[1]))]);
@@ -74,7 +77,7 @@ function arrayFigure(array, about, follow, region) {
         onchange: (event) => {
           chosenPicture.set(about.key, +event.target.value);
           for (const showOther of figuresOf.get(about.key)) showOther(+event.target.value);
-          read(cursor);
+          if (cursor) read(cursor);
         },
       }, ...array.labels.map((label, i) => element("option", { value: i },
         label === "norm" ? text("all_channels") : label))))

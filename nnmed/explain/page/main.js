@@ -24,13 +24,24 @@ function go(number) {
 }
 
 function follow(tensor, index, byKeyboard) {
-  state.followed = { tensor, index };
+  state.followed = sameCell(tensor, index) ? page.runs[0].trail : { tensor, index };
   const { scrollTop } = panel, chosen = document.activeElement?.dataset.key;
   show();
   panel.scrollTop = scrollTop;
   // With the pointer the arrow keys still go from step to step.
   if (chosen && byKeyboard) panel.querySelector(`[data-key="${chosen}"]`)?.focus({ preventScroll: true });
   document.getElementById("status").textContent = trail.querySelector("h3")?.firstChild.textContent || "";
+}
+
+// Whether the number whose way was worked out is meant: of rows that are not drawn, one cannot click.
+function sameCell(tensor, index) {
+  const run = page.runs[0], { trail } = run;
+  if (!trail || trail.tensor !== tensor || trail.index.length !== index.length) return false;
+  const { stride } = run.arrays[run.tensors[tensor].array];
+  return trail.index.every((value, axis) => {
+    const step = stride[axis - index.length + 2] ?? 1;
+    return value === index[axis] || Math.floor(value / step) === Math.floor(index[axis] / step);
+  });
 }
 
 function stopFollowing() {
@@ -54,23 +65,32 @@ function show() {
 }
 
 function hint(run) {
-  const known = state.run < 2 && run.trail;
-  return element("p", { className: "soft" }, text("hint"), known ? " " : "", known ? element("button",
-    { type: "button", id: "follow", onclick: () => follow(known.tensor, known.index) },
-    text("follow", { place: placeText(run, known) })) : "");
+  return element("p", { className: "soft" }, text("hint"), " ", knownButton(run));
 }
 
-// The number of an array at an index, or the nearest one that the page shows.
-function numberAt(array, index) {
-  if (!array) return null;
+// Leads back to the number whose way was worked out.
+function knownButton(run) {
+  const known = state.run < 2 && run.trail;
+  return known ? element("button", { type: "button", id: "follow",
+    onclick: () => follow(known.tensor, known.index) }, text("follow", { place: placeText(run, known) })) : null;
+}
+
+// The number of an array at an index, or the nearest one that the page shows; of all channels a list.
+function numbersAt(array, index) {
+  if (!array) return [];
   const depth = array.places.length ? array.places.at(-1).length : 0;
-  let which = array.places.findIndex((place, i) => !(array.norm && i === 0) &&
-    place.every((value, axis) => value === index[axis]));
-  if (which < 0) return null;
   const [row, column] = array.axes.length === 2
     ? [Math.floor(index[depth] / array.stride[0]), Math.floor(index[depth + 1] / array.stride[1])]
     : [0, array.axes.length ? Math.floor(index[depth] / array.stride[1]) : 0];
-  return pictureOf(array, which).numbers[row * array.columns + column];
+  return array.places.flatMap((place, which) => {
+    const isIt = !(array.norm && which === 0) &&
+      place.every((value, axis) => index[axis] === ":" || value === index[axis]);
+    return isIt ? [pictureOf(array, which).numbers[row * array.columns + column]] : [];
+  });
+}
+
+function numberAt(array, index) {
+  return numbersAt(array, index)[0] ?? null;
 }
 
 function showTexts() {
@@ -81,6 +101,7 @@ function showTexts() {
     page.summaries.map((summary) => summary[language]).join("  ·  ");
   controls.previous.textContent = text("previous");
   controls.next.textContent = text("next");
+  document.getElementById("zoom-all").textContent = text("zoom_all");
   for (const [id, key] of [["zoom-in", "zoom_in"], ["zoom-out", "zoom_out"], ["zoom-all", "zoom_all"]]) {
     document.getElementById(id).setAttribute("aria-label", text(key));
     document.getElementById(id).title = text(key);
@@ -125,4 +146,5 @@ prepareGraph(go);
 showTexts();
 showAll();
 scaleGraph(Math.max(zoom, READABLE));
-go(0);
+// With a trail the page begins where that does.
+go(Math.max(0, ...Object.keys(page.runs[0].trail?.passages ?? {})));

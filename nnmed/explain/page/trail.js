@@ -24,7 +24,8 @@ function showTrail(run, regions) {
     .map(([step, number]) => trailRow(step, number, regions.get(step.output), known));
   trail.replaceChildren(
     element("h3", {}, text("trail", { name: placeText(run, state.followed) }), " ",
-      element("button", { type: "button", id: "stop", onclick: stopFollowing }, text("stop"))),
+      element("button", { type: "button", id: "stop", onclick: stopFollowing }, text("stop")), " ",
+      known ? null : knownButton(run)),
     element("p", {}, told(run, known)),
     element("p", { className: "soft" }, text(known ? "parts" : "no_parts")),
     element("table", {}, element("thead", {}, element("tr", {}, ...columns.map((key) =>
@@ -38,12 +39,14 @@ function showTrail(run, regions) {
 // What raising the number does to the loss.
 function told(run, known) {
   const { tensor, index } = state.followed, about = run.tensors[tensor];
-  const value = known ? known.value : numberAt(run.arrays[about.array], index);
-  const gradient = known ? known.gradient : numberAt(run.arrays[about.gradient], index);
+  const sum = (numbers) => numbers.length ? numbers.reduce((a, b) => a + b) : null;
+  const values = numbersAt(run.arrays[about.array], index);
+  const value = known ? known.value : values.length ? sum(values) / values.length : null;
+  const gradient = known ? known.gradient : sum(numbersAt(run.arrays[about.gradient], index));
+  const isMany = index.includes(":");
   const effect = gradient === null ? "" : state.run === 2 ? `${text("gradient")} ${format(gradient)}`
     : text("effect", { gradient: format(gradient) });
-  const together = index.includes(":") ? text("together") : "";
-  return together + text("value", { value: format(value) }) + effect;
+  return (isMany ? text("together") : "") + text(isMany ? "mean_value" : "value", { value: format(value) }) + effect;
 }
 
 function trailRow(step, number, region, known) {
