@@ -11,13 +11,14 @@ from nnmed.explain.clone import fresh_in_float64, recorded_gradients, run_in_flo
 from nnmed.explain.step import Step
 
 _ALLOWED = 1e-6  # relative to the norm of the terms g_i v_i
-_SEEN = 1e-3  # the same: with a larger tolerance a gradient is not to be seen
+_SEEN = 1e-3  # the same: with a larger tolerance a gradient is not to be seen well
+_HIDDEN = 0.5  # and with this one not at all
 _ALL_ENTRIES = 20_000  # up to so many numbers computed, every entry of an input is moved
 _DIRECTIONS = 2
 _INFINITIES = 8
 _SHRINKINGS = 12  # so often a step is divided by 4 while the difference still depends on it
 NOTHING = 1e-150  # smaller differences are 0
-_NEAR = 0.01  # share of the way to another number of x's own range
+_NEAR, _NEARER = 0.1, 0.01  # share of the way to another number of x's own range
 
 
 class Point:
@@ -40,7 +41,7 @@ class Point:
     def __init__(self, step: Step, rng, is_drawn: bool = False):
         self.step, self.op, self.device, self.rng = step, step.op, step.device, rng
         self.needs = [item.is_wanted for item in step.inputs]
-        values = step.input_values
+        self.real = values = step.input_values
         near = [_near(x, item.shape, rng) for x, item in zip(values, step.inputs)]
         # Probabilities, logarithms and roots take numbers between 0 and 1.
         drawn = [_drawn(x, item.shape, rng) for x, item in zip(values, step.inputs)]
@@ -61,17 +62,27 @@ class Point:
         finite = all(np.isfinite(array).all() for array in self.gradients.values())
         self.is_finite = finite and bool(self.seen.any())
         self.eps = np.finfo(y.dtype).eps
-        self.size = np.linalg.norm((self.weights * np.where(self.seen, y, 0.0)).ravel())
+        # What does not change is not rounded in another way either.
+        moved = self.seen & (y != self.forward([_scaled(x) for x in inputs]))
+        self.size = np.linalg.norm((self.weights * np.where(moved, y, 0.0)).ravel())
         # Rounding and curvature are in balance for steps of this size, of most functions.
         self.h = 10 * np.sqrt(self.eps)
 
     def hides_gradients(self) -> bool:
         """Tell whether the rounding of y is as large as what a gradient does along a direction."""
-        return any(
-            self.tolerance(position, direction, self.h) > _SEEN * self.terms(position, direction)
-            for position in self.gradients
-            for direction in self.directions(position)
-        )
+        return any(share > _SEEN for share in self.rounding_of_gradients())
+
+    def hides_all(self) -> bool:
+        """Tell whether nothing is to be seen of any gradient that is not 0."""
+        shares = [share for share in self.rounding_of_gradients() if np.isfinite(share)]
+        return bool(shares) and min(shares) > _HIDDEN
+
+    def rounding_of_gradients(self):
+        """Yield the tolerance along each direction, as a share of what the gradient does there."""
+        for position in self.gradients:
+            for direction in self.directions(position):
+                terms = self.terms(position, direction)
+                yield self.tolerance(position, direction, self.h) / terms if terms else np.inf
 
     def repeats(self) -> bool:
         """Tell whether forward does the same again."""
@@ -94,6 +105,28 @@ class Point:
                     expected = self.difference(position, alone, h) / direction[entry]
                     name = self.step.inputs[position].name
                     return name, entry, float(gradient[entry]), float(expected)
+        return None
+
+    def wrong_at_ties(self):
+        """Return what :meth:`wrong_entry` does, of the real point, where numbers may be tied.
+
+        All numbers of an input grow together, so that what is tied stays tied. Where the output
+        grows and shrinks at different rates there is a kink, at which nothing is asked.
+        """
+        self.place([x if x.dtype.kind != "f" else x.astype(np.float64) for x in self.real])
+        if not self.is_finite:
+            return None
+        for position, gradient in self.gradients.items():
+            direction = self.inputs[position]
+            up, down = (
+                2 * self.difference(position, direction, self.h, ends)
+                for ends in ((self.h, 0), (0, -self.h))
+            )
+            tolerance = 4 * self.tolerance(position, direction, self.h)
+            expected = (gradient * direction).sum()
+            if abs(up - down) <= tolerance < abs(up - expected):
+                name = self.step.inputs[position].name
+                return name, None, float(expected), float(up)
         return None
 
     def wrong_infinity(self):
@@ -149,10 +182,10 @@ class Point:
             for _ in range(_DIRECTIONS):
                 yield self.away_from_zero(x.shape) * np.abs(x)
 
-    def difference(self, position, direction, h: float) -> float:
-        """Return the derivative along a direction by central differences."""
+    def difference(self, position, direction, h: float, ends=None) -> float:
+        """Return the derivative along a direction by central differences, or between `ends`."""
         outputs = []
-        for step in (h, -h):
+        for step in ends or (h, -h):
             inputs = list(self.inputs)
             inputs[position] = inputs[position] + step * direction
             outputs.append(self.forward(inputs))
@@ -222,8 +255,9 @@ class Point:
 def _near(x, shape, rng):
     """Return `x` in float64, every entry a little of the way to a number of x's own range.
 
-    That breaks ties, leaves kinks, and stays where the op is defined. Integers stay. What is not
-    known is drawn from both sides of 0.
+    That breaks ties, leaves kinks, and stays where the op is defined. Small numbers move further,
+    so that they count; large ones stay beyond a bound of the op. Integers stay. What is not known
+    is drawn from both sides of 0.
     """
     if x is None:
         return rng.uniform(-2, 2, shape)
@@ -236,8 +270,14 @@ def _near(x, shape, rng):
     if low == high:
         margin = 0.1 * abs(low) or 0.1
         low, high = low - margin, high + margin
-    near += _NEAR * (rng.uniform(low, high, shape) - near)
+    size = np.abs(near)
+    share = np.where(size < _NEAR * size.max(), _NEAR, _NEARER)
+    near += share * (rng.uniform(low, high, shape) - near)
     return near
+
+
+def _scaled(x):
+    return x * (1 + 2.0**-10) if x.dtype.kind == "f" else x
 
 
 def _drawn(x, shape, rng):

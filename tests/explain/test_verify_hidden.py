@@ -12,6 +12,7 @@ from nnmed.ops.activation import Tanh
 from nnmed.ops.elementwise import Sin
 from nnmed.ops.indexing import AddAt
 from nnmed.ops.pad import Pad
+from nnmed.ops.reduction import Extremum
 from nnmed.ops.selection import Clip
 
 
@@ -92,6 +93,72 @@ def test_beside_infinite_outputs(monkeypatch):
     right = Pad.backward
     monkeypatch.setattr(Pad, "backward", lambda self, dy: right(self, dy) * 2.0)
     assert verdicts(loss())["Pad"] == "failed"
+
+
+@pytest.mark.parametrize("value", [-1e6, -1e9, float(np.finfo(np.float32).min)])
+def test_beside_large_outputs_that_do_not_change(value, monkeypatch):
+    def loss():
+        padded = F.pad(leaf(1, 1, 4, 4), (1, 1, 1, 1), value=value)
+        return weighted_sum(F.max_pool2d(padded, 3))
+
+    assert set(verdicts(loss()).values()) == {"passed"}
+    right = Pad.backward
+    monkeypatch.setattr(Pad, "backward", lambda self, dy: right(self, dy) * 2.0)
+    assert verdicts(loss())["Pad"] == "failed"
+
+
+def test_ties(monkeypatch):
+    def loss():
+        return nnmed.Tensor(np.float32([1, 3, 3, 0] * 3), requires_grad=True).max() * 2.0
+
+    assert set(verdicts(loss()).values()) == {"passed"}
+    right = Extremum.backward
+    monkeypatch.setattr(Extremum, "backward", lambda self, dy: right(self, dy) * 6.0)
+    monkeypatch.setattr(Extremum, "fused_backward", Op.fused_backward)
+    assert verdicts(loss())["Extremum"] == "failed"
+
+
+def test_at_a_kink_nothing_is_asked():
+    x = nnmed.Tensor(np.float32([0, 0.5, 1, 1]), requires_grad=True)
+    assert set(verdicts(weighted_sum(x.clamp(0, 1))).values()) == {"passed"}
+
+
+class Far(Op):
+    """y = x + 1e12"""
+
+    def forward(self, x):
+        return x + 1e12
+
+    def backward(self, dy):
+        return dy * 2.0
+
+
+def test_what_rounding_hides_is_not_said_to_pass():
+    (step,) = nnmed.explain(Far()(leaf(3, dtype=np.float64)).sum()).verify()["Far"]
+    assert step.check.verdict == "skipped"
+    assert "rounding hides" in step.check.message
+
+
+@pytest.mark.parametrize(("count", "zeros"), [(1000, 1), (50_000, 50)])
+def test_few_entries_that_are_small(count, zeros):
+    class Linear(Op):
+        """y = 3 x"""
+
+        def forward(self, x):
+            self.small = abs(x) < 0.15
+            return 3 * x
+
+        def backward(self, dy):
+            return dy * (3.0 + 0.03 * nnmed.Tensor(self.small.astype(dy.dtype)))
+
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(12):
+        x = rng.uniform(0.2, 1, count).astype(np.float32)
+        x[rng.choice(count, zeros, replace=False)] = 0
+        tensor = nnmed.Tensor(x, requires_grad=True)
+        found.append(verdicts(weighted_sum(Linear()(tensor)))["Linear"])
+    assert found.count("failed") >= 6
 
 
 def test_an_order_of_memory_is_kept(monkeypatch):
