@@ -8,7 +8,10 @@ import pytest
 import nnmed
 from nnmed import functional as F
 from nnmed import models
+from nnmed.errors import UsageError
 from nnmed.explain import explain
+from nnmed.explain.page.data import run_data
+from nnmed.explain.page.trail import trail_data
 
 pytestmark = pytest.mark.browser
 
@@ -23,9 +26,9 @@ def text_of(page, selector):
 
 def test_how_much_passes_through_each_step(browser, tmp_path):
     nnmed.seed(0)
-    model = models.SmallCNN(1, 2, (4, 6))
+    model = models.SmallCNN(2, 2, (4, 6))
     model.eval()
-    start = np.random.default_rng(0).standard_normal((1, 1, 20, 16)).astype(np.float32)
+    start = np.random.default_rng(0).standard_normal((1, 2, 20, 16)).astype(np.float32)
     x = nnmed.Tensor(start, requires_grad=True)
     own = explain(F.cross_entropy(model(x), nnmed.Tensor([1])), model)
     trail = own.follow("x", np.s_[0, :, 7, 5])
@@ -70,3 +73,75 @@ def test_where_paths_meet_it_is_said_from_where(browser, tmp_path):
     assert "gradients of 2 paths are added up:" in panel
     browser.execute_script("go(1)")
     assert text_of(browser, "#step").count("(by one of 2 paths)") == 2
+
+
+def square_of(values, weight):
+    x = nnmed.Tensor(np.float32(values).reshape(1, 1, 2, 2), requires_grad=True)
+    w = nnmed.Tensor(np.full((2, 1, 1, 1), weight, np.float32), requires_grad=True)
+    return explain((F.conv2d(x, w) ** 2).sum())
+
+
+def test_the_difference_of_two_trails(browser, tmp_path):
+    own, other = square_of([1, 2, 3, 4], 1.0), square_of([1, 2, 3, 4], 2.0)
+    path = tmp_path / "page.html"
+    own.to_html(path, beside=other, follow=("x", (0, 0, -1, -1)))
+    browser.get(path.as_uri())
+    told = text_of(browser, "#trail p")
+    assert "value is 4. Its gradient is 16" in told
+    browser.execute_script("controls.run.value = 1; state.run = 1; show()")
+    assert "Its gradient is 64" in text_of(browser, "#trail p")
+    browser.execute_script("state.run = 2; show()")
+    assert "value is 0. gradient 48" in text_of(browser, "#trail p")
+    parts = [cell.text for cell in browser.find_elements("css selector", "#trail td.number")]
+    assert parts == ["48"] * len(own)
+    assert browser.get_log("browser") == []
+
+
+def test_the_keyboard_stays_in_the_trail(browser, tmp_path):
+    path = tmp_path / "page.html"
+    square_of([1, 2, 3, 4], 1.0).to_html(path, follow=("x", (0, 0, 0, 0)))
+    browser.get(path.as_uri())
+    browser.find_elements("css selector", "#trail tbody button")[-1].click()
+    assert browser.execute_script("return state.number") == 0
+    assert browser.execute_script("return document.activeElement.textContent").startswith("0: ")
+
+
+def test_figures_of_a_weight_show_the_same_pictures():
+    x = nnmed.Tensor(np.ones((1, 2, 3, 3), np.float32))
+    w = nnmed.Tensor(np.ones((2, 2, 2, 2), np.float32), requires_grad=True)
+    data = run_data(explain(F.conv2d(x, w * 0.5).sum() + (w * w).sum()))
+    for tensor in data["tensors"].values():
+        arrays = [data["arrays"].get(tensor[what]) for what in ("array", "gradient")]
+        labels = [array["labels"] for array in arrays if array is not None]
+        assert labels[:1] * len(labels) == labels
+
+
+def test_what_is_followed_must_have_a_place_on_the_page():
+    derivation = square_of([1, 2, 3, 4], 1.0)
+    assert trail_data(derivation.follow("x", (0, 0, -1, -1)), derivation)["index"] == [0, 0, 1, 1]
+    assert trail_data(derivation.follow("x", (..., 1)), derivation)["index"] == [0, 0, ":", 1]
+    mask = np.zeros((1, 1, 2, 2), bool)
+    mask[0, 0, 1, 0] = True
+    assert trail_data(derivation.follow("x", mask), derivation)["index"] == [0, 0, 1, 0]
+    with pytest.raises(UsageError, match="one number, or all along some dimensions"):
+        derivation.to_html(follow=("x", np.eye(2, dtype=bool)[None, None]))
+    with pytest.raises(UsageError, match="takes a tensor's name and an index, got 'x'"):
+        derivation.to_html(follow="x")
+
+
+def test_the_other_run_may_call_it_otherwise():
+    own = square_of([1, 2, 3, 4], 1.0)
+    v = nnmed.Tensor(np.ones((1, 1, 2, 2), np.float32), requires_grad=True)
+    w = nnmed.Tensor(np.ones((2, 1, 1, 1), np.float32), requires_grad=True)
+    other = explain((F.conv2d(v, w) ** 2).sum())
+    assert "Followed" in own.to_html(beside=other, follow=("x", (0, 0, 0, 0)))
+
+
+def test_what_is_no_number_is_unknown(browser, tmp_path):
+    x = nnmed.Tensor(np.float32([np.nan, 1.0]), requires_grad=True)
+    path = tmp_path / "page.html"
+    explain((x * x).sum()).to_html(path, follow=("x", 0))
+    browser.get(path.as_uri())
+    row = browser.find_elements("css selector", "#trail tbody tr")[0].text
+    assert "–" in row
+    assert "%" not in row

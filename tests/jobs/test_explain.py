@@ -75,7 +75,7 @@ def test_the_way_of_a_pixel(saved, image, tmp_path, capsys):
     assert main(["explain", str(saved), str(image), "-o", str(page), "--pixel", "3,5"]) == 0
     assert "the way of pixel 3,5 to the loss is worked out" in capsys.readouterr().out
     (run,) = page_data(page)["runs"]
-    assert run["trail"]["index"] == [0, ":", 3, 5]
+    assert run["trail"]["index"] == [0, 0, 3, 5]  # one channel
     assert run["tensors"][run["trail"]["tensor"]]["name"] == "image"
     last = run["trail"]["passages"]["0"]["part"]
     assert last == pytest.approx(run["trail"]["gradient"], rel=1e-3)

@@ -11,6 +11,7 @@ from nnmed.errors import UsageError
 from nnmed.explain.drawing import svg
 from nnmed.explain.page.data import code_of, run_data
 from nnmed.explain.page.trail import pictures_on
+from nnmed.explain.step import Leaf
 
 SCRIPTS = (
     "texts.js", "element.js", "arrays.js", "heatmap.js", "follow.js", "figures.js", "panel.js",
@@ -22,6 +23,8 @@ def build_page(derivation, title: str, beside=None, follow=None) -> str:
     """Return the explorer as HTML; see :meth:`nnmed.explain.Derivation.to_html`."""
     if not len(derivation):
         raise UsageError("to_html: the loss is a leaf, and there are no steps to show")
+    if follow is not None and not (isinstance(follow, tuple) and len(follow) == 2):
+        raise UsageError(f"to_html: follow= takes a tensor's name and an index, got {follow!r}")
     if beside is not None and _outline(beside) != _outline(derivation):
         raise UsageError(
             "to_html: beside= is to be a derivation of the same computation, with the same steps: "
@@ -30,7 +33,7 @@ def build_page(derivation, title: str, beside=None, follow=None) -> str:
     # A file name that cannot be decoded has no place in a page.
     title = title.encode("utf-8", "backslashreplace").decode()
     shown = [each for each in (derivation, beside) if each is not None]
-    trails = [None if follow is None else each.follow(*follow) for each in shown]
+    trails = [None if follow is None else _followed(each, derivation, *follow) for each in shown]
     # Both runs show the same pictures, so that they can be compared.
     first = {} if follow is None else pictures_on(trails[0], derivation)
     runs = [run_data(each, trail, first) for each, trail in zip(shown, trails)]
@@ -49,6 +52,16 @@ def build_page(derivation, title: str, beside=None, follow=None) -> str:
         data=text,
         script="\n".join(_part(name) for name in SCRIPTS),
     )
+
+
+def _followed(derivation, named, name: str, index):
+    """Return the trail in a derivation of what has a name in another one, of the same graph."""
+    item = named.tensor(name)
+    if derivation is not named and isinstance(item, Leaf):
+        name = derivation.leaves[named.leaves.index(item)].name
+    elif derivation is not named:
+        name = derivation.step(item.index).name
+    return derivation.follow(name, index)
 
 
 def _outline(derivation) -> list:

@@ -21,11 +21,16 @@ def run_data(derivation, trail=None, first=None) -> dict:
     the pictures of tensors that are to be shown before others.
     """
     leaves = {leaf: f"l{number}" for number, leaf in enumerate(derivation.leaves)}
-    collected = _Collected(first or {})
-    weights = {item.leaf for step in derivation for item in step.inputs if item.name == "weight"}
+    weights = {
+        tensor_of(step, position, leaves)
+        for step in derivation
+        for position, item in enumerate(step.inputs)
+        if item.name == "weight"
+    }
+    collected = _Collected(first or {}, weights)
     for leaf, key in leaves.items():
         collected.add_tensor(key, leaf.name, leaf.tensor.shape, None, len(leaf.contributions))
-        collected.add_array(f"g{key}", leaf.gradient, key, leaf in weights)
+        collected.add_array(f"g{key}", leaf.gradient, key)
     for step in derivation:
         paths = len(step.contributions)
         collected.add_tensor(f"s{step.index}", step.name, step.shape, step.index, paths)
@@ -40,8 +45,8 @@ def run_data(derivation, trail=None, first=None) -> dict:
 class _Collected:
     """Tensors and arrays by their names on the page."""
 
-    def __init__(self, first: dict):
-        self.first = first
+    def __init__(self, first: dict, weights: set[str]):
+        self.first, self.weights = first, weights
         self.tensors: dict[str, dict] = {}
         self.arrays: dict[str, dict] = {}
 
@@ -49,9 +54,18 @@ class _Collected:
         about = {"name": name, "shape": list(shape), "step": step, "paths": paths}
         self.tensors.setdefault(key, {**about, "array": key, "gradient": f"g{key}"})
 
-    def add_array(self, key: str, array, tensor: str, is_weight: bool = False) -> None:
+    def add_array(self, key: str, array, tensor: str) -> None:
+        """Add the value or a gradient of a tensor; all of them show the same pictures."""
         if array is not None and key not in self.arrays:
-            self.arrays[key] = pack(array, is_weight, self.first.get(tensor, ()))
+            self.arrays[key] = pack(array, tensor in self.weights, self.first.get(tensor, ()))
+
+
+def tensor_of(step, position: int, leaves: dict) -> str:
+    """Return what an input of a step is called on the page."""
+    item = step.inputs[position]
+    if item.source is not None:
+        return f"s{item.source}"
+    return f"c{step.index}.{position}" if item.leaf is None else leaves[item.leaf]
 
 
 def _step(step, leaves, collected) -> dict:
@@ -84,19 +98,14 @@ def _step(step, leaves, collected) -> dict:
 
 
 def _input(step, position, item, value, leaves, collected) -> dict:
-    if item.source is not None:
-        tensor = f"s{item.source}"
-    elif item.leaf is not None:
-        tensor = leaves[item.leaf]
-    else:
-        tensor = f"c{step.index}.{position}"
+    tensor = tensor_of(step, position, leaves)
+    if tensor[0] == "c":
         collected.add_tensor(tensor, "", item.shape, None)
-    is_weight = item.name == "weight"
-    collected.add_array(tensor, value, tensor, is_weight)
+    collected.add_array(tensor, value, tensor)
     gradient = None
     if item.gradient is not None:
         gradient = f"e{step.index}.{position}"
-        collected.add_array(gradient, item.gradient, tensor, is_weight)
+        collected.add_array(gradient, item.gradient, tensor)
     formula = _formula(item.formula) if item.formula and gradient else ""
     return {"name": item.name, "tensor": tensor, "formula": formula, "gradient": gradient}
 

@@ -11,7 +11,7 @@ function shownRun() {
   if (state.run < 2) return page.runs[state.run];
   const [a, b] = page.runs;
   const arrays = new Proxy(a.arrays, { get: (_, key) => difference(b.arrays[key], a.arrays[key]) });
-  return { ...a, arrays };
+  return { ...a, arrays, trail: a.trail && trailDifference(a.trail, b.trail) };
 }
 
 function go(number) {
@@ -70,7 +70,7 @@ function hint(run) {
 
 // Leads back to the number whose way was worked out.
 function knownButton(run) {
-  const known = state.run < 2 && run.trail;
+  const known = run.trail;
   return known ? element("button", { type: "button", id: "follow",
     onclick: () => follow(known.tensor, known.index) }, text("follow", { place: placeText(run, known) })) : null;
 }

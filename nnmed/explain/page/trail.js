@@ -5,9 +5,21 @@ const MOST_THROUGH = 2;  // entries that are named for a step
 
 // The trail that was worked out, if it is that of the number which is followed.
 function workedOut(run) {
-  const { followed } = state, known = state.run < 2 ? run.trail : null;
+  const { followed } = state, known = run.trail;
   const isIt = known && followed && known.tensor === followed.tensor && String(known.index) === String(followed.index);
   return isIt ? known : null;
+}
+
+// What one trail is more than another; the entries that most passes through are others in each.
+function trailDifference(a, b) {
+  const passages = Object.entries(a.passages).map(([number, { part }]) =>
+    [number, { part: minus(b.passages[number].part, part), entries: [] }]);
+  return { ...a, value: minus(b.value, a.value), gradient: minus(b.gradient, a.gradient),
+    passages: Object.fromEntries(passages) };
+}
+
+function minus(x, y) {
+  return x === null || y === null ? null : x - y;
 }
 
 function placeText(run, { tensor, index }) {
@@ -51,12 +63,12 @@ function told(run, known) {
 
 function trailRow(step, number, region, known) {
   const row = element("tr", { className: number === state.number ? "here" : "" },
-    element("td", {}, element("button", { type: "button", className: "step", onclick: () => go(number) },
+    element("td", {}, element("button", { type: "button", className: "step", onclick: () => goFromTrail(number) },
       `${number}: ${step.op} ${step.layer || ""}`)),
     element("td", {}, regionText(region)));
   const passage = known?.passages[number];
   if (passage) {
-    const share = known.gradient ? ` (${(100 * passage.part / known.gradient).toFixed(0)} %)` : "";
+    const share = known.gradient && passage.part !== null && state.run < 2 ? ` (${(100 * passage.part / known.gradient).toFixed(0)} %)` : "";
     row.append(element("td", { className: "number" }, format(passage.part) + share),
       element("td", {}, passage.entries.slice(0, MOST_THROUGH).map(through).join(";  ")));
   }
@@ -65,6 +77,13 @@ function trailRow(step, number, region, known) {
 
 // The entry rises by `change` h, and with it the loss by that times the gradient.
 function through([place, change, gradient]) {
-  const factor = gradient < 0 ? `(${format(gradient)})` : format(gradient);
-  return `y[${place}]: ${format(change)} · ${factor} = ${format(change * gradient)}`;
+  const factor = gradient !== null && gradient < 0 ? `(${format(gradient)})` : format(gradient);
+  const part = change === null || gradient === null ? null : change * gradient;
+  return `y[${place}]: ${format(change)} · ${factor} = ${format(part)}`;
+}
+
+// The row is made anew: the keyboard stays in it.
+function goFromTrail(number) {
+  go(number);
+  trail.querySelector("tr.here button")?.focus({ preventScroll: true });
 }

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from nnmed.errors import UsageError
 from nnmed.explain.step import Leaf
 from nnmed.explain.trail import Trail
 
@@ -18,7 +19,7 @@ def trail_data(trail: Trail, derivation) -> dict:
     key = f"l{derivation.leaves.index(item)}" if isinstance(item, Leaf) else f"s{item.index}"
     return {
         "tensor": key,
-        "index": _whole_index(trail.index, len(item.shape)),
+        "index": _whole_index(trail.index, item.shape),
         "value": _finite(trail.value),
         "gradient": _finite(trail.gradient),
         "passages": {passage.step.index: _passage(passage) for passage in trail.passages},
@@ -49,14 +50,19 @@ def pictures_on(trail: Trail, derivation) -> dict[str, list]:
     return wanted
 
 
-def _whole_index(index, dims: int) -> list:
-    """Return an index for each dimension; what is no number stands for all: [0, :, 52, 18]."""
-    index = index if isinstance(index, tuple) else (index,)
-    if Ellipsis in index:
-        at = index.index(Ellipsis)
-        index = (*index[:at], *[":"] * (dims + 1 - len(index)), *index[at + 1 :])
-    whole = [int(i) if isinstance(i, (int, np.integer)) else ":" for i in index]
-    return [*whole, *[":"] * (dims - len(whole))]
+def _whole_index(index, shape) -> list:
+    """Return an index with a number for each dimension, or ``":"`` for all along it.
+
+    Raises UsageError for what the page has no words for, such as a part of a dimension.
+    """
+    chosen = np.zeros(shape, bool)
+    chosen[index] = True
+    along = [np.unique(places) for places in np.nonzero(chosen)]
+    whole = [int(places[0]) if len(places) == 1 else ":" for places, length in zip(along, shape)]
+    is_whole = all(len(places) in (1, length) for places, length in zip(along, shape))
+    if not is_whole or chosen.sum() != np.prod([len(places) for places in along]):
+        raise UsageError("to_html: follow= is to be one number, or all along some dimensions")
+    return whole
 
 
 def _finite(number: float) -> float | None:
