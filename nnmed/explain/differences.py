@@ -15,6 +15,7 @@ _SEEN = 1e-3  # the same: with a larger tolerance a gradient is not to be seen w
 _HIDDEN = 0.5  # and with this one not at all
 _ALL_ENTRIES = 20_000  # up to so many numbers computed, every entry of an input is moved
 _DIRECTIONS = 2
+_LOOKED_AT = 4096  # numbers of an input, for ties
 _INFINITIES = 8
 _SHRINKINGS = 12  # so often a step is divided by 4 while the difference still depends on it
 NOTHING = 1e-150  # smaller differences are 0
@@ -54,7 +55,8 @@ class Point:
     def place(self, inputs) -> None:
         """Go to a point."""
         self.inputs = inputs
-        y = self.forward(inputs)
+        self.y = y = self.forward(inputs)
+        self.drawn: dict = {}  # directions along which large inputs are moved
         # What is infinite, such as a padding, does not change with x.
         self.seen = np.isfinite(y)
         self.weights = np.where(self.seen, self.away_from_zero(y.shape), 0.0)
@@ -86,8 +88,7 @@ class Point:
 
     def repeats(self) -> bool:
         """Tell whether forward does the same again."""
-        first, second = (self.forward(self.inputs) for _ in range(2))
-        return np.array_equal(first, second, equal_nan=True)
+        return np.array_equal(self.y, self.forward(self.inputs), equal_nan=True)
 
     def wrong_entry(self):
         """Return (input, entry, gradient, central difference) of a wrong entry, or None."""
@@ -128,6 +129,14 @@ class Point:
                 name = self.step.inputs[position].name
                 return name, None, float(expected), float(up)
         return None
+
+    def has_ties(self) -> bool:
+        """Tell whether numbers of the real point are tied, as far as it looks."""
+        for x in self.real:
+            some = x[x != 0].ravel()[:_LOOKED_AT] if x.dtype.kind == "f" else x[:0].ravel()
+            if len(np.unique(some)) < len(some):
+                return True
+        return False
 
     def wrong_infinity(self):
         """Return what :meth:`wrong_entry` does for a gradient that is not finite where y changes.
@@ -179,8 +188,12 @@ class Point:
                 direction[entry] = np.abs(x[entry])
                 yield direction
         else:
-            for _ in range(_DIRECTIONS):
-                yield self.away_from_zero(x.shape) * np.abs(x)
+            if position not in self.drawn:
+                sizes = np.abs(x)
+                self.drawn[position] = [
+                    self.away_from_zero(x.shape) * sizes for _ in range(_DIRECTIONS)
+                ]
+            yield from self.drawn[position]
 
     def difference(self, position, direction, h: float, ends=None) -> float:
         """Return the derivative along a direction by central differences, or between `ends`."""

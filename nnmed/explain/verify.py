@@ -114,7 +114,7 @@ def _checked(step: Step) -> Check:
             wrong = point.wrong_entry() if point.is_finite else None
         if wrong is None:
             break
-    if wrong is None and all(value is not None for value in point.real):
+    if wrong is None and all(value is not None for value in point.real) and point.has_ties():
         wrong = copy.copy(point).wrong_at_ties()
     if wrong is not None:
         return _failed(step, followed.error, *wrong, "central differences")
