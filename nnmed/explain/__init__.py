@@ -4,6 +4,7 @@ As a function, ``nnmed.explain(loss)`` is :func:`nnmed.explain.derivation.explai
 imported from this room: ``from nnmed.explain import grad_cam``.
 """
 
+from nnmed.explain.check import Check
 from nnmed.explain.debugger import debugger
 from nnmed.explain.derivation import Derivation, explain
 from nnmed.explain.flow import GradientFlow
@@ -13,14 +14,15 @@ from nnmed.explain.memory import Held, MemoryTimeline, memory_timeline
 from nnmed.explain.recording import recording
 from nnmed.explain.roofline import Ceilings, Point, Roofline, measure_ceilings, roofline
 from nnmed.explain.step import Input, Leaf, Saved, Statistics, Step
+from nnmed.explain.trail import Entry, Passage, Trail
 from nnmed.explain.vcurve import VCurve, v_curve
-from nnmed.explain.verify import Check
 
 __all__ = [
     "Ceilings",
     "Check",
     "Derivation",
     "Edge",
+    "Entry",
     "GradientFlow",
     "Graph",
     "Held",
@@ -28,11 +30,13 @@ __all__ = [
     "Leaf",
     "MemoryTimeline",
     "Node",
+    "Passage",
     "Point",
     "Roofline",
     "Saved",
     "Statistics",
     "Step",
+    "Trail",
     "VCurve",
     "debugger",
     "explain",
