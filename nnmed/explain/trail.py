@@ -57,12 +57,16 @@ class Passage:
     step : Step
     part : float
         Of the gradient of what is followed.
+    sources : dict of (int or None) to float
+        The steps from whose outputs it comes, with the part that each brings; None for the tensor
+        that is followed.
     entries : list of Entry
         Those with the largest parts, largest first.
     """
 
     step: Step
     part: float
+    sources: dict[int | None, float]
     entries: list[Entry]
 
 
@@ -129,8 +133,9 @@ def follow(item: Leaf | Step, index, steps: list[Step]) -> Trail:
 def _passages(changes: dict, steps: list[Step]):
     """Yield what passes through each step that depends on what is followed.
 
-    `changes` are those of tensors, by leaf or number of the step.
+    `changes` are those of tensors, by leaf or number of the step; at first what is followed.
     """
+    (followed,) = changes
     for step in reversed(steps):
         keys = [item.leaf if item.source is None else item.source for item in step.inputs]
         if not any(key in changes for key in keys):
@@ -141,20 +146,32 @@ def _passages(changes: dict, steps: list[Step]):
                 "recorded"
             )
         change = pushed_forward(step.op, [changes.get(k) for k in keys], step.shape, step.device)
+        sources = _sources(step, keys, changes, followed)
         changes[step.index] = change
-        yield _passage(step, change)
+        yield _passage(step, change, sources)
         for key in {key for key in keys if key in changes}:
             if _last_use(key, steps) == step.index:
                 del changes[key]
 
 
-def _passage(step: Step, change: np.ndarray) -> Passage:
+def _sources(step: Step, keys, changes: dict, followed) -> dict:
+    """Return the part that comes from each source of a step."""
+    sources: dict = {}
+    for item, key in zip(step.inputs, keys):
+        if key in changes and item.gradient is not None:
+            source = None if key == followed else key
+            part = float((changes[key] * item.gradient).sum())
+            sources[source] = sources.get(source, 0.0) + part
+    return sources
+
+
+def _passage(step: Step, change: np.ndarray, sources: dict) -> Passage:
     gradient = step.gradient.astype(np.float64)
     parts = change * gradient
     order = np.argsort(-np.abs(parts), axis=None)[:MOST]
     places = [tuple(map(int, np.unravel_index(number, parts.shape))) for number in order]
     entries = [Entry(p, float(change[p]), float(gradient[p])) for p in places if parts[p]]
-    return Passage(step, float(parts.sum()), entries)
+    return Passage(step, float(parts.sum()), sources, entries)
 
 
 def _last_use(key, steps: list[Step]) -> int:

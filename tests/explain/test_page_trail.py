@@ -38,9 +38,13 @@ def test_how_much_passes_through_each_step(browser, tmp_path):
     rows = browser.find_elements("css selector", "#trail tbody tr")
     assert len(rows) == len(trail.passages) == len(own)
     for row, passage in zip(rows, trail.passages):
-        number, _, part, through = (cell.text for cell in row.find_elements("css selector", "td"))
+        number, _, part, sources, through = (
+            cell.text for cell in row.find_elements("css selector", "td")
+        )
         assert number.startswith(f"{passage.step.index}: {passage.step.op_name}")
         assert float(part.split(" ")[0].replace("–", "0")) == pytest.approx(passage.part, rel=1e-2)
+        said = [word.split(" ")[0] for word in sources.split(", ")]
+        assert said == ["x" if source is None else str(source) for source in passage.sources]
         assert through.startswith(f"y[{','.join(map(str, passage.entries[0].place))}]: ")
     assert "x [0,:,7,5]" in text_of(browser, "#trail h3")
     assert "raised together" in text_of(browser, "#trail p")

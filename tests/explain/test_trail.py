@@ -68,6 +68,16 @@ def test_in_a_network_the_whole_gradient_passes_where_all_ways_meet():
     assert trail.passages[-1].step.index == 0
 
 
+def test_what_comes_from_all_sources_is_what_passes():
+    trail = network().follow("image", np.s_[0, :, 9, 7])
+    ways = set()
+    for passage in trail.passages:
+        assert sum(passage.sources.values()) == pytest.approx(passage.part, rel=1e-4)
+        ways.add(len(passage.sources))
+    assert ways == {1, 2}  # where a shortcut joins there are two
+    assert list(trail.passages[0].sources) == [None]
+
+
 def test_what_an_entry_does_is_what_it_does():
     """The entries that are named change as they do if the pixel is changed."""
     derivation = network()

@@ -13,7 +13,7 @@ function workedOut(run) {
 // What one trail is more than another; the entries that most passes through are others in each.
 function trailDifference(a, b) {
   const passages = Object.entries(a.passages).map(([number, { part }]) =>
-    [number, { part: minus(b.passages[number].part, part), entries: [] }]);
+    [number, { part: minus(b.passages[number].part, part), sources: [], entries: [] }]);
   return { ...a, value: minus(b.value, a.value), gradient: minus(b.gradient, a.gradient),
     passages: Object.fromEntries(passages) };
 }
@@ -30,10 +30,10 @@ function showTrail(run, regions) {
   trail.hidden = !regions;
   if (!regions) return trail.replaceChildren();
   const known = workedOut(run);
-  const columns = known ? ["find", "region", "part", "through"] : ["find", "region"];
+  const columns = known ? ["find", "region", "part", "sources", "through"] : ["find", "region"];
   const rows = run.steps.map((step, number) => [step, number])
     .filter(([step]) => regions.has(step.output)).reverse()
-    .map(([step, number]) => trailRow(step, number, regions.get(step.output), known));
+    .map(([step, number]) => trailRow(run, number, regions.get(step.output), known));
   trail.replaceChildren(
     element("h3", {}, text("trail", { name: placeText(run, state.followed) }), " ",
       element("button", { type: "button", id: "stop", onclick: stopFollowing }, text("stop")), " ",
@@ -61,15 +61,21 @@ function told(run, known) {
   return (isMany ? text("together") : "") + text(isMany ? "mean_value" : "value", { value: format(value) }) + effect;
 }
 
-function trailRow(step, number, region, known) {
+function shareOf(part, known) {
+  return known.gradient && part !== null && state.run < 2 ? ` (${(100 * part / known.gradient).toFixed(0)} %)` : "";
+}
+
+function trailRow(run, number, region, known) {
+  const step = run.steps[number];
   const row = element("tr", { className: number === state.number ? "here" : "" },
     element("td", {}, element("button", { type: "button", className: "step", onclick: () => goFromTrail(number) },
       `${number}: ${step.op} ${step.layer || ""}`)),
     element("td", {}, regionText(region)));
   const passage = known?.passages[number];
   if (passage) {
-    const share = known.gradient && passage.part !== null && state.run < 2 ? ` (${(100 * passage.part / known.gradient).toFixed(0)} %)` : "";
-    row.append(element("td", { className: "number" }, format(passage.part) + share),
+    row.append(element("td", { className: "number" }, format(passage.part) + shareOf(passage.part, known)),
+      element("td", {}, passage.sources.map(([source, part]) => (source === null
+        ? placeText(run, known) : source) + shareOf(part, known)).join(", ")),
       element("td", {}, passage.entries.slice(0, MOST_THROUGH).map(through).join(";  ")));
   }
   return row;

@@ -30,7 +30,8 @@ def _passage(passage) -> dict:
     entries = [
         [entry.place, _finite(entry.change), _finite(entry.gradient)] for entry in passage.entries
     ]
-    return {"part": _finite(passage.part), "entries": entries}
+    sources = [[source, _finite(part)] for source, part in passage.sources.items()]
+    return {"part": _finite(passage.part), "sources": sources, "entries": entries}
 
 
 def pictures_on(trail: Trail, derivation) -> dict[str, list]:
