@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import weakref
 
 from tests.cuda.emulator import Memory
@@ -52,19 +53,23 @@ class OutOfMemoryError(MemoryError):
 
 @contextlib.contextmanager
 def using_allocator(allocator=None):
-    """Context manager: take memory from `allocator`, such as the malloc of a pool."""
-    global _allocator
-    before, _allocator = _allocator, allocator or default.malloc
+    """Context manager: take memory in this thread from `allocator`, such as a pool's malloc."""
+    before = _current_allocator()
+    _of_thread.allocator = allocator or default.malloc
     try:
         yield
     finally:
-        _allocator = before
+        _of_thread.allocator = before
+
+
+def _current_allocator():
+    return getattr(_of_thread, "allocator", default.malloc)
 
 
 def allocate(size):
     """Return memory of the current allocator."""
-    return _allocator(size)
+    return _current_allocator()(size)
 
 
+_of_thread = threading.local()
 default = MemoryPool()
-_allocator = default.malloc

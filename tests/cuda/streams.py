@@ -117,30 +117,30 @@ class Stream:
         self.run_to(self.queued)
 
     def use(self):
-        """Make it the current stream."""
-        global _current
-        _current = self
+        """Make it the current stream of this thread."""
+        _of_thread.stream = self
         return self
 
     def __enter__(self):
-        self._before = _current
+        self._before = get_current_stream()
         return self.use()
 
     def __exit__(self, *_):
         self._before.use()
 
 
-_current = Stream()
-Stream.null = _current
+_of_thread = threading.local()
+Stream.null = Stream()
 
 
 def get_current_stream():
-    """Return the stream that kernels are queued on."""
-    return _current
+    """Return the stream that kernels are queued on, which each thread chooses for itself."""
+    return getattr(_of_thread, "stream", Stream.null)
 
 
 def run(task, *memories):
     """Do `task`, which works on `memories`, on the current stream, or leave it to a graph."""
-    _current.add(task, *memories)
-    if not _current.is_capturing():
-        _current.synchronize()
+    stream = get_current_stream()
+    stream.add(task, *memories)
+    if not stream.is_capturing():
+        stream.synchronize()

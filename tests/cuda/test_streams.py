@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -107,3 +109,19 @@ def test_a_pool_has_a_limit_and_keeps_what_it_had():
         with pytest.raises(cp.cuda.memory.OutOfMemoryError, match="24 bytes"):
             cp.empty(6, np.float32)
     assert pool.total_bytes() == first.nbytes
+
+
+def test_a_thread_has_a_stream_and_an_allocator_of_its_own():
+    pool, stream = pools.MemoryPool(), cp.cuda.Stream(non_blocking=True)
+    found = []
+
+    def look():
+        found.append((cp.cuda.get_current_stream(), cp.zeros(3)))
+
+    with stream, cp.cuda.using_allocator(pool.malloc):
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        assert cp.cuda.get_current_stream() is stream
+    assert found[0][0] is cp.cuda.Stream.null
+    assert pool.used_bytes() == 0
