@@ -12,7 +12,7 @@ from nnmed.backend import precision
 from nnmed.backend.arrays import device_of, to_device
 from nnmed.explain.check import Check
 from nnmed.explain.clone import in_float64, node_in_float64, recorded_gradients
-from nnmed.explain.differences import NOTHING
+from nnmed.explain.differences import NOTHING, Point
 from nnmed.explain.step import Step
 
 # Allowed error, relative to the terms of a sum: for float32 arrays by the format of products.
@@ -54,7 +54,7 @@ def compare(step: Step, rng) -> Check:
         for sign in (1, -1):  # to either side, for what turns at a bound
             same, eps = copy.deepcopy(rng), sign * np.finfo(step.dtype).eps
             near.append(gradients(_rounded(exact, same, eps), _rounded(dy, same, eps)))
-        check = _worst(step, expected, terms, near)
+        check = _worst(step, expected, terms, near, _ordinary(step, dy, rng))
     for factor in _FACTORS:
         scaled = gradients(exact, dy * factor)
         for item, one, other in zip(step.inputs, expected, scaled):
@@ -88,7 +88,16 @@ def _rounded(value, rng, eps: float):
     return np.asarray(rounded) if isinstance(rounded, np.generic) else rounded
 
 
-def _worst(step: Step, expected, terms, near=()) -> Check:
+def _ordinary(step: Step, dy, rng) -> dict:
+    """Return the gradients for the same dy where the inputs are of ordinary size.
+
+    A gradient that is next to nothing, as of a softmax that is sure, is no more exact than these.
+    """
+    point = Point(step, rng, is_drawn=True)
+    return point.backward(to_device(np.asarray(dy), "cpu")) if point.is_finite else {}
+
+
+def _worst(step: Step, expected, terms, near=(), ordinary=None) -> Check:
     """Return the check of the input whose gradient is furthest off."""
     checks = []
     for position, item in enumerate(step.inputs):
@@ -102,6 +111,8 @@ def _worst(step: Step, expected, terms, near=()) -> Check:
             message = f"the gradient of {item.name} has the shapes {given.shape} and {truth.shape}"
             return Check("passed", np.inf, item.name, message=message)
         changes = [_largest(g[position] - truth) for g in near if g[position] is not None]
+        if ordinary and position in ordinary:
+            changes.append(np.finfo(step.dtype).eps * _largest(ordinary[position]))
         scale = _CONDITION * max(changes, default=0.0) / allowed(step)
         checks.append(_largest_error(item.name, given, truth, size, scale))
     return max(checks, key=lambda check: check.error)

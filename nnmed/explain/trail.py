@@ -121,19 +121,18 @@ def follow(item: Leaf | Step, index, steps: list[Step]) -> Trail:
         raise UsageError(f"follow: [{_text(index)}] of {item.name} {item.shape} is no number")
     chosen = direction == 1
     key = item if isinstance(item, Leaf) else item.index
-    return Trail(
-        item.name,
-        index,
-        np.nan if array is None else float(array[chosen].mean(dtype=np.float64)),
-        float(item.gradient[chosen].sum(dtype=np.float64)),
-        [*_passages({key: direction}, steps)],
-    )
+    gradient = float(item.gradient[chosen].sum(dtype=np.float64))
+    with np.errstate(all="ignore"):  # numbers may be infinite
+        passages = [*_passages({key: direction}, steps, np.isfinite(gradient))]
+    value = np.nan if array is None else float(array[chosen].mean(dtype=np.float64))
+    return Trail(item.name, index, value, gradient, passages)
 
 
-def _passages(changes: dict, steps: list[Step]):
+def _passages(changes: dict, steps: list[Step], is_number: bool):
     """Yield what passes through each step that depends on what is followed.
 
-    `changes` are those of tensors, by leaf or number of the step; at first what is followed.
+    `changes` are those of tensors, by leaf or number of the step; at first what is followed, of
+    which the gradient is a number or not.
     """
     (followed,) = changes
     for step in reversed(steps):
@@ -146,6 +145,8 @@ def _passages(changes: dict, steps: list[Step]):
                 "recorded"
             )
         change = pushed_forward(step.op, [changes.get(k) for k in keys], step.shape, step.device)
+        if is_number:  # what stays as it is counts 0, beside infinite slopes too
+            change = np.where(np.isnan(change), 0.0, change)
         sources = _sources(step, keys, changes, followed)
         changes[step.index] = change
         yield _passage(step, change, sources)
@@ -160,14 +161,18 @@ def _sources(step: Step, keys, changes: dict, followed) -> dict:
     for item, key in zip(step.inputs, keys):
         if key in changes and item.gradient is not None:
             source = None if key == followed else key
-            part = float((changes[key] * item.gradient).sum())
+            part = float(_product(changes[key], item.gradient).sum())
             sources[source] = sources.get(source, 0.0) + part
     return sources
 
 
+def _product(change: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    return np.where(change == 0, 0.0, change * gradient)
+
+
 def _passage(step: Step, change: np.ndarray, sources: dict) -> Passage:
     gradient = step.gradient.astype(np.float64)
-    parts = change * gradient
+    parts = _product(change, gradient)
     order = np.argsort(-np.abs(parts), axis=None)[:MOST]
     places = [tuple(map(int, np.unravel_index(number, parts.shape))) for number in order]
     entries = [Entry(p, float(change[p]), float(gradient[p])) for p in places if parts[p]]

@@ -33,27 +33,45 @@ class _Reduction(Op):
         self.dims, self.keepdim = dims, keepdim
 
     def latex(self):
-        if len(self.dims) < len(self.input_shapes[0]):
-            return super().latex()
-        forward, backward = super().latex()  # of all elements: no index is kept
-        return _without_j(forward), {name: _without_j(latex) for name, latex in backward.items()}
+        forward, backward = super().latex()
+        if len(self.dims) == len(self.input_shapes[0]):
+            change = _without_j  # of all elements: no index is kept
+        elif self._sums_rows():
+            change = _in_rows
+        else:
+            return forward, backward
+        return change(forward), {name: change(latex) for name, latex in backward.items()}
+
+    def _sums_rows(self) -> bool:
+        """Tell whether what is kept comes before all that is summed: x_ji, and not x_ij."""
+        return sorted(self.dims) == [*range(len(self._dims_kept()), len(self.input_shapes[0]))]
+
+    def _dims_kept(self) -> list[int]:
+        return [dim for dim in range(len(self.input_shapes[0])) if dim not in self.dims]
 
     def notation(self):
-        kept = [dim for dim in range(len(self.input_shapes[0])) if dim not in self.dims]
-        lengths = [self.input_shapes[0][dim] for dim in kept]
+        kept, shape = self._dims_kept(), self.input_shapes[0]
+        count = math.prod([shape[dim] for dim in kept])
 
         def apart(x):
-            x = x.transpose(*self.dims, *kept)
-            return x.reshape(-1, math.prod(lengths)) if kept else x.ravel()
+            if not kept:
+                return x.ravel()
+            if self._sums_rows():
+                return x.reshape(count, -1)
+            return x.transpose(*self.dims, *kept).reshape(-1, count)
 
         return Notation(
-            {"n": math.prod([self.input_shapes[0][dim] for dim in self.dims])},
+            {"n": math.prod([shape[dim] for dim in self.dims])},
             views={"x": apart, "y": np.ravel if kept else np.squeeze},
         )
 
 
 def _without_j(latex: str) -> str:
     return re.sub(r"_j|_\{(\w)j\}", lambda found: f"_{found[1]}" if found[1] else "", latex)
+
+
+def _in_rows(latex: str) -> str:
+    return re.sub(r"_\{(\w)j\}", r"_{j\1}", latex)
 
 
 class Sum(_Reduction):

@@ -78,15 +78,23 @@ class Permute(Op):
         return 0
 
 
-def _of_one(op: Op, shape):
-    """Return the formulas of an op that repeats or sums; j is left out if there is one element."""
+def _repeated_latex(op: Op, shape, repeated_shape):
+    """Return the formulas of an op that repeats or sums, by what it does to the dimensions."""
     forward, backward = Op.latex(op)
-    if math.prod(shape) != 1:
-        return forward, backward
-    return forward.replace("_{ij}", "_i").replace("_{j}", ""), {
-        name: formula.replace("_{ij}", "_i").replace("_{j}", "")
-        for name, formula in backward.items()
-    }
+    if math.prod(shape) == 1:  # no j
+        change = {"_{ij}": "_i", "_{j}": ""}
+    elif _are_last(_repeated_dims(shape, repeated_shape), len(repeated_shape)):
+        change = {"_{ij}": "_{ji}"}
+    else:
+        change = {}
+    for before, after in change.items():
+        forward = forward.replace(before, after)
+        backward = {name: latex.replace(before, after) for name, latex in backward.items()}
+    return forward, backward
+
+
+def _are_last(dims, count: int) -> bool:
+    return sorted(dims) == [*range(count - len(dims), count)]
 
 
 def _repeated(shape, repeated_shape, small: str, large: str) -> Notation:
@@ -95,9 +103,12 @@ def _repeated(shape, repeated_shape, small: str, large: str) -> Notation:
     count = math.prod(shape)
 
     def apart(array):
+        if count == 1:
+            return array.ravel()
+        if _are_last(dims, array.ndim):
+            return array.reshape(count, -1)
         kept = [dim for dim in range(array.ndim) if dim not in dims]
-        array = array.transpose(*dims, *kept)
-        return array.reshape(-1) if count == 1 else array.reshape(-1, count)
+        return array.transpose(*dims, *kept).reshape(-1, count)
 
     return Notation(views={small: np.squeeze if count == 1 else np.ravel, large: apart})
 
@@ -115,7 +126,7 @@ class BroadcastTo(Op):
         self.shape = shape
 
     def latex(self):
-        return _of_one(self, self.input_shapes[0])
+        return _repeated_latex(self, self.input_shapes[0], self.shape)
 
     def notation(self):
         return _repeated(self.input_shapes[0], self.shape, small="x", large="y")
@@ -145,7 +156,7 @@ class SumTo(Op):
         self.shape = shape
 
     def latex(self):
-        return _of_one(self, self.shape)
+        return _repeated_latex(self, self.shape, self.input_shapes[0])
 
     def notation(self):
         return _repeated(self.shape, self.input_shapes[0], small="y", large="x")

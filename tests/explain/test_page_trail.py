@@ -11,7 +11,7 @@ from nnmed import models
 from nnmed.errors import UsageError
 from nnmed.explain import explain
 from nnmed.explain.page.data import run_data
-from nnmed.explain.page.trail import trail_data
+from nnmed.explain.page.trail import pictures_on, trail_data
 
 pytestmark = pytest.mark.browser
 
@@ -149,3 +149,23 @@ def test_what_is_no_number_is_unknown(browser, tmp_path):
     row = browser.find_elements("css selector", "#trail tbody tr")[0].text
     assert "–" in row
     assert "%" not in row
+
+
+@pytest.mark.parametrize("channels", [(3, 5), (6, 2)])
+def test_filters_of_a_transposed_convolution(channels):
+    x = nnmed.Tensor(np.ones((2, channels[0], 2, 2), np.float32), requires_grad=True)
+    w = nnmed.Tensor(np.ones((*channels, 2, 2), np.float32), requires_grad=True)
+    derivation = explain((F.conv_transpose2d(x, w) ** 2).sum())
+    pictures = pictures_on(derivation.follow("x", (1, 0, 0, 0)), derivation)
+    key = next(f"l{i}" for i, leaf in enumerate(derivation.leaves) if leaf.name == "w")
+    wanted = [c for _, c in pictures["s1"]]
+    assert {place[0] for place in pictures["s1"]} == {1}  # the sample that is followed
+    assert pictures[key] == [(i, c) for c in wanted for i in range(channels[0])]
+    derivation.to_html(follow=("x", (1, 0, 0, 0)))
+
+
+def test_a_scalar_is_followed():
+    s = nnmed.Tensor(2.0, requires_grad=True)
+    derivation = explain(s * s)
+    assert trail_data(derivation.follow("s", ()), derivation)["index"] == []
+    derivation.to_html(follow=("s", ()))

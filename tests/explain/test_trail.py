@@ -159,3 +159,17 @@ def test_on_the_gpu(gpu):
     trail = derivation.follow("y", (0, 0, 1, 1))
     assert trail.gradient == pytest.approx(3.0)
     assert trail.passages[-1].part == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("function", "values"),
+    [(nnmed.sqrt, [0.0, 4.0]), (lambda x: x * x, [np.nan, 4.0]), (lambda x: 1 / x, [0.0, 4.0])],
+)
+def test_numbers_that_are_not_followed_do_not_matter(function, values):
+    x = nnmed.Tensor(np.float32(values), requires_grad=True)
+    with np.errstate(all="ignore"):
+        trail = nnmed.explain(function(x).sum()).follow("x", 1)
+    assert np.isfinite(trail.gradient)
+    for passage in trail.passages:
+        assert passage.part == pytest.approx(trail.gradient)
+        assert sum(passage.sources.values()) == pytest.approx(trail.gradient)

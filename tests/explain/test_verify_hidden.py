@@ -265,6 +265,12 @@ CALM = {
     "at the bound": lambda x: (x(3) * 0.0 + 0.1).clamp(max=0.1).sum(),
     "at the threshold": lambda x: F.threshold(x(3) * 0.0 + 0.1, 0.1, 2.0).sum(),
     "a power of nothing": lambda x: ((x(3) * 0.0) ** nnmed.Tensor([0.0, 1.0, 2.0])).sum(),
+    "sure classes": lambda x: F.cross_entropy(
+        x(8, 3) * 0.1 + nnmed.Tensor([12.0, 0.0, 0.0]), nnmed.Tensor([0] * 8)
+    ),
+    "a sure softmax": lambda x: F.log_softmax(x(1, 2) + nnmed.Tensor([12.0, 0.0]), 1)[0, 0],
+    "far to the left of gelu": lambda x: F.gelu(x(8) - 8.0).sum(),
+    "short rows far from 0": lambda x: weighted_sum(F.layer_norm(x(2, 3) * 0.1 + 100.0, (3,))),
     "beyond float32": lambda x: (1.0 / (x(3) * 1e-25)).sum(),
 }  # fmt: skip
 

@@ -23,6 +23,14 @@ def test_sum_and_mean():
     assert forward.endswith("= [1 + 3, 2 + (-4)] = [4, -2]")
 
 
+def test_the_index_that_is_summed_over_is_that_of_the_dimension():
+    x = nnmed.Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    rows = nnmed.explain((x.sum(1) * 2.0).sum())["Sum"][1].numbers.splitlines()[0]
+    assert rows == "y2_j = sum_i x_ji = [1 + 2, 3 + 4] = [3, 7]"
+    columns = nnmed.explain((x.sum(0) * 2.0).sum())["Sum"][1].numbers.splitlines()[0]
+    assert columns == "y2_j = sum_i x_ij = [1 + 3, 2 + 4] = [4, 6]"
+
+
 def test_softmax():
     x = nnmed.Tensor([1.0, 2.0], requires_grad=True)
     forward, backward = numbers_of(F.softmax(x, 0)[0], "Softmax")

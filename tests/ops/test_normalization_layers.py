@@ -118,3 +118,19 @@ def test_local_response_norm_of_an_empty_batch():
 def test_bad_arguments_are_named(call, error, words):
     with pytest.raises(error, match=words):
         call(nnmed.Tensor(np.zeros((2, 4), np.float32)), nnmed.Tensor([1.0, 1.0, 1.0]))
+
+
+@pytest.mark.parametrize(("offset", "spread", "width"), [(10, 0.015, 3), (1000, 0.1, 8)])
+def test_layer_norm_of_rows_whose_mean_is_large(offset, spread, width):
+    """What the mean loses when it is rounded is taken from the rows as well."""
+    rng = np.random.default_rng(0)
+    x = (offset + spread * rng.standard_normal((50, width))).astype(np.float32)
+    dy = rng.standard_normal((50, width)).astype(np.float32)
+    found = []
+    for dtype in (np.float32, np.float64):
+        tensor = nnmed.Tensor(x.astype(dtype), requires_grad=True)
+        y = layer_norm(tensor, (width,))
+        (dx,) = nnmed.grad(y, [tensor], nnmed.Tensor(dy.astype(dtype)))
+        found.append((y.numpy(), dx.numpy()))
+    for single, double in zip(*found):
+        np.testing.assert_allclose(single, double, rtol=0, atol=2e-6 * np.abs(double).max())

@@ -125,7 +125,9 @@ def subtract(a: Term, b: Term) -> Term:
 
 @_done_if_fixed(operator.neg)
 def negative(a: Term) -> Term:
-    """Return -a."""
+    """Return -a, of 0 no other 0."""
+    if np.ndim(a.value) == 0 and a.value == 0 and not a._text:
+        return Term(0.0)
     return Term(-a.value, f"-{a.within(PRODUCT)}", SUM)
 
 

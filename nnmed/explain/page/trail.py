@@ -9,6 +9,7 @@ import numpy as np
 from nnmed.errors import UsageError
 from nnmed.explain.step import Leaf
 from nnmed.explain.trail import Trail
+from nnmed.ops.conv import ConvTranspose
 
 _CHANNELS = 2  # of each output, those that most passes through
 
@@ -42,13 +43,19 @@ def pictures_on(trail: Trail, derivation) -> dict[str, list]:
         step = passage.step
         if len(step.shape) < 3:
             continue
-        channels = dict.fromkeys(entry.place[1] for entry in passage.entries)
-        channels = [*channels][:_CHANNELS]
-        wanted[f"s{step.index}"] = [(0, channel) for channel in channels]
+        places = [*dict.fromkeys(entry.place[:2] for entry in passage.entries)][:_CHANNELS]
+        wanted[f"s{step.index}"] = places
         for item in step.inputs:
             if item.name == "weight" and item.leaf is not None and len(item.shape) > 2:
-                wanted[leaves[item.leaf]] = [(c, i) for c in channels for i in range(item.shape[1])]
+                wanted[leaves[item.leaf]] = _filters(step.op, item.shape, [c for _, c in places])
     return wanted
+
+
+def _filters(op, shape, channels) -> list:
+    """Return the places in a weight of the filters that make some channels of the output."""
+    if isinstance(op, ConvTranspose):  # (in, out, ...)
+        return [(i, c) for c in channels for i in range(shape[0]) if c < shape[1]]
+    return [(c, i) for c in channels for i in range(shape[1])]
 
 
 def _whole_index(index, shape) -> list:
@@ -56,6 +63,8 @@ def _whole_index(index, shape) -> list:
 
     Raises UsageError for what the page has no words for, such as a part of a dimension.
     """
+    if not shape:
+        return []
     chosen = np.zeros(shape, bool)
     chosen[index] = True
     along = [np.unique(places) for places in np.nonzero(chosen)]

@@ -42,7 +42,7 @@ def layer_norm(x, weight, bias, eps, centred):
             if not (square <= _FAR**2 * var).all():  # so neither if there is NaN
                 # Pairwise sums: a mean that is large against the spread needs its last bits.
                 np.divide(np.add.reduce(block, axis=1), width, out=middle)
-                block = np.subtract(block, middle[:, None], out=out)
+                block = _without_mean(np.subtract(block, middle[:, None], out=out))
                 var = np.vecdot(block, block) / width
                 middle = 0
         scale = np.divide(1, np.sqrt(var + eps), out=inverse[rows])
@@ -71,6 +71,7 @@ def layer_norm_grad(dy, x, mean, inverse, weight, centred):
         product, centre = _scratch(2, out)
         if not (np.abs(middle) * scale <= _FAR).all():
             block, middle = np.subtract(block, middle[:, None], out=centre), np.zeros_like(middle)
+            block = _without_mean(block) if centred else block
         np.multiply(gradient, block, out=product)
         np.matmul(np.ones_like(scale), gradient, out=dbias[index])
         np.matmul(scale, product, out=dweight[index])
@@ -88,6 +89,11 @@ def layer_norm_grad(dy, x, mean, inverse, weight, centred):
 
     _for_pieces(task, x.shape)
     return dx, *(part.sum(axis=0, dtype=np.float64) for part in (dweight, dbias))
+
+
+def _without_mean(block):
+    """Take from rows the mean that rounding has left, which a small spread does not forgive."""
+    return np.subtract(block, np.add.reduce(block, axis=1)[:, None] / block.shape[1], out=block)
 
 
 def _affine(weight, bias, x):

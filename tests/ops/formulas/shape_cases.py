@@ -25,6 +25,8 @@ def reductions(op, x=NUMBERS, label=""):
     return [
         Case(lambda: op((0, 2), True), dict(x=x), f"{label}kept"),
         Case(lambda: op((0, 2), False), dict(x=x), f"{label}over02"),
+        Case(lambda: op((1, 2), False), dict(x=x), f"{label}rows"),
+        Case(lambda: op((2, 1), True), dict(x=x), f"{label}rows-kept"),
         Case(lambda: op((0, 1, 2), False), dict(x=x), f"{label}all"),
         Case(lambda: op((0, 1, 2), True), dict(x=x), f"{label}all-kept"),
     ]
@@ -36,6 +38,8 @@ REDUCTIONS = [
     *reductions(lambda *dims: reduction.Extremum(True, *dims), TIED, "max-"),
     *reductions(lambda *dims: reduction.Extremum(False, *dims), TIED, "min-"),
     Case(lambda: shape.SumTo((3, 1)), dict(x=NUMBERS)),
+    Case(lambda: shape.SumTo((2, 3, 1)), dict(x=NUMBERS), "rows"),
+    Case(lambda: shape.BroadcastTo((2, 3, 4)), dict(x=NUMBERS[:, :1, :1]), "rows"),
     Case(lambda: shape.SumTo((1,)), dict(x=NUMBERS), "one"),
     Case(lambda: shape.BroadcastTo((2, 3, 4)), dict(x=NUMBERS[0, :, :1])),
     Case(lambda: shape.BroadcastTo((2, 3)), dict(x=np.array(2.0)), "one"),
