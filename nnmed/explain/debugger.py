@@ -13,8 +13,8 @@ import numpy as np
 from nnmed.autograd import Op, Tensor
 from nnmed.autograd.op import observers
 from nnmed.explain.breakpoints import Breakpoints
+from nnmed.explain.formula.spelling import formula_text
 from nnmed.explain.names import parameter_names, place_of, variable_names
-from nnmed.explain.plain import plain
 from nnmed.explain.step import Statistics
 from nnmed.explain.walk import input_names
 
@@ -190,7 +190,7 @@ class _Prompt(cmd.Cmd):
         op = self.turn.op
         forward, backward = op.latex()
         for formula in (forward, *backward.values()):
-            self.say(f"  {plain(formula)}")
+            self.say(f"  {formula_text(formula)}")
 
     def do_up(self, argument):
         """up [INPUT]: look at the op that the gradient goes to, here of the first input."""

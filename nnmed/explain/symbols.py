@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from nnmed.explain.formula.nodes import Symbol
-from nnmed.explain.formula.parser import parse, split
+from nnmed.explain.formula.parser import parse
 from nnmed.explain.formula.scope import head
 from nnmed.explain.formula.spelling import Speller, plain_name, with_index
-from nnmed.explain.formula.terms import FormulaError
-from nnmed.explain.plain import plain
+from nnmed.explain.formula.terms import FormulaError, mathematics
 from nnmed.explain.step import Step
 
 _PARTIAL = "\\partial "
@@ -66,7 +65,7 @@ class Symbols:
         """
         equations = _equations(latex)
         if not equations:
-            left, _, right = plain(split(latex)[0]).partition(" = ")
+            left, _, right = latex.partition(" = ")
             return left, "", right or "?"
         target, speller = head(equations[0]), Speller(self.called)
         mine = [equation for equation in equations if _name(equation) == target.name]
@@ -82,9 +81,10 @@ def _name(equation) -> str:
 def _equations(latex: str) -> tuple:
     """Return the equations of a formula, none if it cannot be read."""
     try:
-        equations = parse(latex)
-        heads = [head(equation) for equation in equations]
-    except (AttributeError, FormulaError):
+        with mathematics():
+            equations = parse(latex)
+            heads = [head(equation) for equation in equations]
+    except FormulaError:
         return ()
     is_equation = bool(heads) and isinstance(heads[0], Symbol)
     is_equation = is_equation and equations[0].operators[:1] == ("=",)

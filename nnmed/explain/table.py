@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nnmed.explain.formula.spelling import formula_text
 from nnmed.explain.numerals import number_text
-from nnmed.explain.plain import plain
 
 GRADIENT_COLUMNS = ("gradient by", "shape", "norm", "min", "mean", "max", "zeros")
 _NARROWEST, _WIDEST = 80, 120
@@ -67,7 +67,7 @@ def _rules(derivation) -> str:
     """Return the formulas of each op that occurs, once."""
     lines = []
     for name, step in {step.op_name: step for step in derivation}.items():
-        lines += [f"{name}:", *[f"  {plain(formula)}" for formula in step.formulas]]
+        lines += [f"{name}:", *[f"  {formula_text(formula)}" for formula in step.formulas]]
     return "\n".join(lines)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nnmed.explain.formula.spelling import formula_text
 from nnmed.explain.names import place_of
-from nnmed.explain.plain import plain
 
 
 def title(node) -> str:
@@ -37,7 +37,7 @@ def description(node) -> str:
         f"{op.name} {inputs} -> {node.shape}",
         node.layer and f"in {node.layer}",
         op.location,
-        plain(forward),
-        *[plain(formula) for formula in backward.values()],
+        formula_text(forward),
+        *[formula_text(formula) for formula in backward.values()],
     ]
     return "\n".join([part for part in parts if part])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 from dataclasses import dataclass
@@ -13,12 +12,8 @@ from nnmed.autograd import Op
 from nnmed.explain.formula.nodes import Integral, Symbol, parts
 from nnmed.explain.formula.parser import parse, split
 from nnmed.explain.formula.scope import Scope, definition, head, is_inside, located, ranges_of
-from nnmed.explain.formula.terms import ZERO, FormulaError, Term
+from nnmed.explain.formula.terms import ZERO, FormulaError, Term, mathematics
 from nnmed.explain.numerals import nested
-
-_NO_MATHEMATICS = (
-    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
-)  # fmt: skip
 
 
 @dataclass
@@ -51,15 +46,6 @@ class Written:
         """What they are, in float64."""
         values = np.array([term.value for term in self.terms], np.float64)
         return values.reshape(self.shape)
-
-
-@contextlib.contextmanager
-def _mathematics():
-    """Raise FormulaError for what is none, such as an index where no array is."""
-    try:
-        yield
-    except _NO_MATHEMATICS as error:
-        raise FormulaError(f"the formula says nothing: {error}") from error
 
 
 class Reading:
@@ -96,7 +82,7 @@ class Reading:
         forward, backward = op.latex()
         self.forward_latex = forward if forward_latex is None else forward_latex
         self.backward_latex = backward if backward_latex is None else backward_latex
-        with _mathematics():
+        with mathematics():
             self.target = head(parse(self.forward_latex)[0]).name
         self.before = {self.notation.symbol(name): array for name, array in inputs.items()}
         self.shape = gradient.shape
@@ -124,7 +110,7 @@ class Reading:
         latex = self.backward_latex.get(name, "")
         return self._written(target, latex, others, self.arrays, of_target, position, side)
 
-    @_mathematics()
+    @mathematics()
     def _written(self, target, latex, others, arrays, numbers, position, side):
         """Return definitions and target, of which the entries have `numbers`."""
         formulas = (latex, *others)

@@ -12,12 +12,39 @@ from collections.abc import Callable
 import numpy as np
 
 from nnmed.explain.formula import nodes
-from nnmed.explain.formula.terms import ATOM, PRODUCT, SUM, Matrix, Term, fixed
+from nnmed.explain.formula.parser import parse
+from nnmed.explain.formula.terms import (
+    ATOM,
+    PRODUCT,
+    SUM,
+    FormulaError,
+    Matrix,
+    Term,
+    fixed,
+    mathematics,
+)
 
 _UNKNOWN = np.nan
 _WORD = re.compile(r"[A-Za-z]+|\d+")
 _SIGNS = {r"\le": "<=", r"\ge": ">=", r"\ne": "!=", r"\in": "in", r"\approx": "~=", r"\sim": "~"}
 _PLAIN = {r"\varepsilon": "eps", r"\epsilon": "eps", r"\else": "else"}
+_AS_THEY_ARE = {
+    r"\lfloor": "floor", r"\lceil": "ceil", r"\reshape": "reshape", r"\Bernoulli": "Bernoulli",
+}  # fmt: skip
+
+
+@functools.cache
+def formula_text(latex: str) -> str:
+    r"""Return a formula as text that can be typed: ``y = \frac{a}{b}`` is ``y = a/b``.
+
+    Sketches, with ``\dots``, are left out. A formula that cannot be read is returned as it is.
+    """
+    speller = Speller(plain_name)
+    try:
+        with mathematics(), np.errstate(all="ignore"):  # 1/0 is text too
+            return ", ".join(speller.spell(equation).text for equation in parse(latex)) or latex
+    except FormulaError:
+        return latex
 
 
 def plain_name(symbol: str) -> str:
@@ -79,11 +106,8 @@ class Speller:
         arguments = [self.spell(argument) for argument in node.arguments]
         if node.function == "*" and isinstance(node.arguments[0], nodes.Fold):
             arguments[0] = Term(_UNKNOWN, f"({arguments[0].text})")  # what follows is not in it
-        if node.function in (r"\lfloor", r"\lceil"):
-            name = {r"\lfloor": "floor", r"\lceil": "ceil"}[node.function]
-            return Term(_UNKNOWN, f"{name}({arguments[0].text})")
-        if node.function == r"\reshape":
-            return Term(_UNKNOWN, f"reshape({arguments[0].text})")
+        if node.function in _AS_THEY_ARE:
+            return Term(_UNKNOWN, f"{_AS_THEY_ARE[node.function]}({arguments[0].text})")
         return nodes.FUNCTIONS[node.function](*arguments)
 
     def _tuple(self, node) -> Term:

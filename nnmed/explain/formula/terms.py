@@ -7,6 +7,7 @@ out, as one does on paper.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import operator
@@ -15,12 +16,24 @@ import numpy as np
 
 from nnmed.explain.numerals import number_text
 
+_NO_MATHEMATICS = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
 # How tightly a text holds together: what is looser than its surroundings gets brackets.
 ALONE, SUM, PRODUCT, POWER, ATOM = range(5)  # a negative number gets them in every formula
 
 
 class FormulaError(Exception):
     """A formula cannot be read, or says nothing that could be computed."""
+
+
+@contextlib.contextmanager
+def mathematics():
+    """Raise FormulaError for what is none, such as an index where no array is."""
+    try:
+        yield
+    except _NO_MATHEMATICS as error:
+        raise FormulaError(f"the formula says nothing: {error}") from error
 
 
 class Matrix(np.ndarray):
